@@ -1,0 +1,63 @@
+"""The record of one kernel launch: what fusion yields and what a target prices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+SCHEMES: tuple[str, ...] = ("fp32", "fp16", "bf16", "w8a8", "w8", "w4")
+"""Precision schemes: float formats; int8 weights and activations; int8 or int4 weights only."""
+
+FAMILIES: tuple[str, ...] = (
+    "gemm",
+    "conv2d",
+    "depthwise_conv2d",
+    "elementwise",
+    "layer_norm",
+    "softmax",
+    "pool",
+    "reduce",
+    "copy",
+    "other",
+)
+"""Kinds of kernel that are priced alike. `other` is what no rule knows: bytes and a wide range."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """One launch, with what decides its time. Equal kernels cost the same.
+
+    Matrix products and convolutions state their (implicit) product: `groups` independent products
+    of `[m, k]` by `[k, n]`. For a convolution `m` = batch · height_out · width_out, `n` = channels
+    out per group, `k` = channels in per group · kernel height · kernel width. Norms, soft-max and
+    reductions state `m` rows of `n` columns. Bytes are what the launch must move at least once, at
+    the precision of its scheme, fused operands included.
+    """
+
+    op: str
+    """One of `FAMILIES`."""
+    scheme: str
+    """One of `SCHEMES`."""
+    m: int
+    """Rows of the (implicit) product; rows for row-wise kernels; elements for the others."""
+    n: int = 1
+    """Columns of the product, per group; length of a row for row-wise kernels."""
+    k: int = 1
+    """Length of the sum for one output."""
+    groups: int = 1
+    """Independent products in the launch."""
+    taps: int = 1
+    """Kernel height times kernel width of a convolution or pool."""
+    stride: int = 1
+    """Stride of a convolution or pool."""
+    flops: int = 0
+    """Floating-point (or integer) operations, two for each multiply-add."""
+    read_bytes: int = 0
+    """Bytes of activations read."""
+    weight_bytes: int = 0
+    """Bytes of parameters read."""
+    write_bytes: int = 0
+    """Bytes written."""
+    detail: str = field(default="", compare=False)
+    """For people: the fused operations, such as `convolution+batch_norm+gelu`."""
+    path: str = field(default="", compare=False)
+    """For people: the module path of the operation that gave the launch its family."""
