@@ -1,0 +1,187 @@
+"""Grammars: parameterised, probabilistic, context-free, with constraints.
+
+`searchspace.read` makes a `Grammar` from text once; from then on there are only the typed values
+below. A rule expands into the items of one of its alternatives. An argument is a literal, a
+variable of the rule's scope, arithmetic of these, or a draw from a domain where it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from searchspace.shapes import TensorSpec
+from searchspace.tree import Value
+
+
+class GrammarError(ValueError):
+    """A fault in a grammar's text, with the place it was found."""
+
+    def __init__(self, message: str, *, source: str, line: int, column: int, text: str) -> None:
+        self.line, self.column = line, column
+        lines = text.splitlines()
+        quoted = lines[line - 1] if 0 < line <= len(lines) else ""
+        caret = " " * (column - 1) + "^"
+        super().__init__(f"{source}, line {line}, column {column}: {message}\n  {quoted}\n  {caret}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Domain:
+    """A named, finite, ordered set of values."""
+
+    name: str
+    values: tuple[Value, ...]
+
+    def __str__(self) -> str:
+        if len(self.values) > 4 and all(isinstance(value, int) for value in self.values):
+            first, second, last = self.values[0], self.values[1], self.values[-1]
+            assert isinstance(first, int) and isinstance(second, int) and isinstance(last, int)
+            if self.values == tuple(range(first, last + 1, second - first)):
+                step = f" step {second - first}" if second - first > 1 else ""
+                return f"{first} .. {last}{step}"
+        return " | ".join(map(str, self.values))
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A value written in the file."""
+
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable of the rule's scope: a parameter of its head, or drawn by `with`."""
+
+    index: int
+    """Position in the node's `values`."""
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A value drawn from a domain where it stands."""
+
+    domain: Domain
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """Sum, difference or product of two integer expressions."""
+
+    operator: str
+    """`+`, `-` or `*`."""
+    left: Expression
+    right: Expression
+
+
+Expression = Literal | Variable | Arithmetic
+Scalar = Literal | Variable | Arithmetic | Drawn
+
+
+def evaluate(expression: Expression, scope: Sequence[Value]) -> Value:
+    """The value of an expression without draws, given the values of the rule's variables."""
+    if isinstance(expression, Variable):
+        return scope[expression.index]
+    if isinstance(expression, Literal):
+        return expression.value
+    left: Any = evaluate(expression.left, scope)
+    right: Any = evaluate(expression.right, scope)
+    if expression.operator == "+":
+        return int(left + right)
+    return int(left - right) if expression.operator == "-" else int(left * right)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`left operator right`, one of the constraints of a `where`."""
+
+    left: Expression
+    operator: str
+    right: Expression
+
+    def holds(self, scope: Sequence[Value]) -> bool:
+        """Whether it holds for the values of the rule's variables."""
+        a: Any = evaluate(self.left, scope)
+        b: Any = evaluate(self.right, scope)
+        return bool(_COMPARE[self.operator](a, b))
+
+
+_COMPARE: Mapping[str, Any] = {
+    "<=": lambda a, b: a <= b,
+    ">=": lambda a, b: a >= b,
+    "<": lambda a, b: a < b,
+    ">": lambda a, b: a > b,
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """How often an item stands in a row."""
+
+    count: Scalar
+    same: bool
+    """`^^`: one draw, repeated; `^`: every copy drawn anew."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """A rule or primitive with its arguments, perhaps repeated."""
+
+    symbol: str
+    is_primitive: bool
+    scalars: tuple[Scalar, ...]
+    """Rule: one for each parameter. Primitive: one for each scalar parameter."""
+    groups: tuple[tuple[Item, ...], ...] = ()
+    """Sequence arguments of a primitive."""
+    repeat: Repeat | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alternative:
+    """One right-hand side of a rule."""
+
+    weight: float
+    """Relative probability, above 0."""
+    items: tuple[Item, ...]
+    draws: tuple[tuple[str, Domain], ...]
+    """Variables that `with` draws, in order; they follow the head's parameters in the scope."""
+    where: tuple[Comparison, ...]
+    """Constraints among the variables."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """A nonterminal and its alternatives."""
+
+    name: str
+    parameters: tuple[str, ...]
+    is_block: bool
+    alternatives: tuple[Alternative, ...]
+    heights: tuple[int, ...]
+    """For each alternative, the height of its lowest tree, so that a draw can be made to end."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Grammar:
+    """A search space, read from text."""
+
+    name: str
+    """Name of the space."""
+    input: TensorSpec
+    """Input of its networks, without the batch."""
+    classes: int
+    """Size of the output vector."""
+    domains: Mapping[str, Domain]
+    """Domains by name, narrowed where limits were given."""
+    rules: Mapping[str, Rule]
+    """Rules by name; the first is the start."""
+    start: str
+    """Name of the rule that every tree expands."""
+    schemes: tuple[str, ...]
+    """Precision schemes that a block may take; `float` alone unless quantization is searched."""
+    text: str
+    """The text that it was read from."""

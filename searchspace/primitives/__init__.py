@@ -1,0 +1,20 @@
+"""The terminals of every grammar: one file a family, and here the one table of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from searchspace.primitives import channel, composite, convolution, norm, parameter_free
+from searchspace.primitives.base import Parameter, Primitive
+
+PRIMITIVES: Mapping[str, Primitive] = MappingProxyType(
+    {
+        primitive.name: primitive
+        for family in (composite, convolution, parameter_free, channel, norm)
+        for primitive in family.PRIMITIVES
+    }
+)
+"""Every primitive by its name in grammar files."""
+
+__all__ = ["PRIMITIVES", "Parameter", "Primitive"]

@@ -1,0 +1,91 @@
+"""What a primitive is: a named terminal of the grammar with parameters, a shape rule and a module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from searchspace.shapes import TensorSpec
+from searchspace.tree import Value
+
+ANY = -1
+"""`Primitive.groups` of a primitive that takes one sequence argument or more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """One scalar parameter of a primitive: a word out of a list, or an integer within bounds."""
+
+    name: str
+    """Name, as a keyword in grammar files."""
+    words: tuple[str, ...] = ()
+    """The words that it may be; empty for an integer."""
+    choices: tuple[int, ...] = ()
+    """The integers that it may be; empty for any from `least`."""
+    least: int = 1
+    """Smallest integer allowed."""
+    odd: bool = False
+    """Whether the integer must be odd."""
+    free: bool = False
+    """Whether any value does: a rule's parameter."""
+
+    def fault(self, value: Value) -> str | None:
+        """What is wrong with a value, or None."""
+        if self.free:
+            return None
+        if self.words:
+            known = ", ".join(self.words)
+            return None if value in self.words else f"{self.name} must be one of {known}"
+        if self.choices:
+            known = ", ".join(map(str, self.choices))
+            return None if value in self.choices else f"{self.name} must be one of {known}"
+        if not isinstance(value, int) or value < self.least:
+            return f"{self.name} must be an integer of at least {self.least}"
+        return f"{self.name} must be odd" if self.odd and value % 2 == 0 else None
+
+
+Values = Mapping[str, Value]
+"""A primitive's scalar arguments by name."""
+Arguments = dict[str, int | float | str | bool]
+"""Keyword arguments of a module's constructor."""
+
+
+def _same(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
+    return spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Primitive:
+    """A named terminal of the grammar.
+
+    Composite primitives take sequences: their module's constructor takes one module for each, before
+    the keyword arguments, and every sequence is built for the composite's own input spec.
+    """
+
+    name: str
+    """Name in grammar files."""
+    summary: str
+    """What it computes, in a line, with its source."""
+    module: type[nn.Module]
+    """The module; its source must need torch alone and the classes in `needs`."""
+    arguments: Callable[[TensorSpec, Values], Arguments]
+    """Constructor arguments for an input spec and the scalar arguments."""
+    parameters: tuple[Parameter, ...] = ()
+    """Scalar parameters, in order."""
+    groups: int = 0
+    """How many sequence arguments it takes; `ANY` for one or more."""
+    result: Callable[[TensorSpec, Values, Sequence[TensorSpec]], TensorSpec] = _same
+    """Output spec from the input spec, the scalar arguments and each sequence's output spec.
+
+    Raises `ShapeError` where the primitive does not serve the shape.
+    """
+    merged: tuple[str, ...] = ()
+    """Constructor flags that give the form that runs at inference, where that differs."""
+    needs: tuple[type | Callable[..., object], ...] = ()
+    """Classes and functions of this project that the module's source uses."""
+
+    def named(self, values: Sequence[Value]) -> dict[str, Value]:
+        """The scalar arguments by name."""
+        return {p.name: value for p, value in zip(self.parameters, values, strict=True)}

@@ -1,0 +1,64 @@
+"""What shape flows where, by arithmetic alone.
+
+Dimension letters: C channels, H height, W width, N tokens, D features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Mode = Literal["image", "tokens", "vector"]
+
+
+class ShapeError(ValueError):
+    """A primitive met a shape that it does not serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Mode and shape of a tensor, without the batch."""
+
+    mode: Mode
+    """`image` is `[C, H, W]`, `tokens` is `[N, D]`, `vector` is `[C]`."""
+    shape: tuple[int, ...]
+    """Sizes, each at least 1."""
+
+    def __post_init__(self) -> None:
+        rank = {"image": 3, "tokens": 2, "vector": 1}[self.mode]
+        if len(self.shape) != rank or min(self.shape) < 1:
+            raise ShapeError(f"{self.mode} needs {rank} sizes of at least 1; got {self.shape}")
+
+    def __str__(self) -> str:
+        return f"{self.mode}{list(self.shape)}"
+
+    @property
+    def channels(self) -> int:
+        """C of an image or a vector, D of tokens."""
+        return self.shape[-1] if self.mode == "tokens" else self.shape[0]
+
+    @property
+    def height(self) -> int:
+        """H of an image; 1 for the other modes."""
+        return self.shape[1] if self.mode == "image" else 1
+
+    def with_channels(self, channels: int) -> TensorSpec:
+        """The same tensor with another number of channels."""
+        if self.mode == "tokens":
+            return TensorSpec("tokens", (self.shape[0], channels))
+        return TensorSpec(self.mode, (channels, *self.shape[1:]))
+
+
+def image(channels: int, height: int, width: int) -> TensorSpec:
+    """`[C, H, W]`."""
+    return TensorSpec("image", (channels, height, width))
+
+
+def vector(channels: int) -> TensorSpec:
+    """`[C]`."""
+    return TensorSpec("vector", (channels,))
+
+
+def strided(size: int, stride: int) -> int:
+    """Output size of a "same"-padded window of odd kernel: ceil(size / stride)."""
+    return -(-size // stride)

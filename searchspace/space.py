@@ -1,0 +1,65 @@
+"""Finds a space by name or by the path of a grammar file."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+
+from searchspace.grammar import Grammar
+from searchspace.read import Limits, read_grammar
+from searchspace.tree import FLOAT
+
+SUFFIX = ".grammar"
+
+
+class UnknownSpaceError(ValueError):
+    """No space of that name, or no file at that path."""
+
+
+def space_names() -> tuple[str, ...]:
+    """Names of the spaces that ship, sorted."""
+    folder = files("searchspace").joinpath("grammars")
+    names = (entry.name for entry in folder.iterdir())
+    return tuple(sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)))
+
+
+def space_text(name: str) -> str:
+    """The text of a space that ships, or of the grammar file at a path.
+
+    Raises:
+        UnknownSpaceError: neither exists, or the file cannot be read as text.
+    """
+    if name in space_names():
+        return files("searchspace").joinpath("grammars", name + SUFFIX).read_text("utf-8")
+    path = Path(name)
+    if path.suffix == SUFFIX or "/" in name:
+        try:
+            return path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as fault:
+            raise UnknownSpaceError(f"cannot read the grammar file {name}: {fault}") from None
+    close = get_close_matches(name, space_names(), 1)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    raise UnknownSpaceError(
+        f"no space '{name}'{hint} Known: {', '.join(space_names())}; "
+        f"or give the path of a {SUFFIX} file"
+        if not hint
+        else f"no space '{name}'{hint}"
+    )
+
+
+def load_space(
+    name: str,
+    *,
+    classes: int | None = None,
+    limits: Limits | None = None,
+    schemes: tuple[str, ...] = (FLOAT,),
+) -> Grammar:
+    """The grammar of a space that ships, or of a `.grammar` file.
+
+    Args and raises as `searchspace.read.read_grammar`, and `UnknownSpaceError`.
+    """
+    source = Path(name).name if "/" in name or name.endswith(SUFFIX) else name + SUFFIX
+    return read_grammar(
+        space_text(name), source=source, classes=classes, limits=limits, schemes=schemes
+    )
