@@ -25,13 +25,13 @@ def draw(alternative: Alternative, arguments: Sequence[Value], random: Random) -
     """
     scope = list(arguments)
     for index in range(len(alternative.draws)):
-        options = _options(alternative, len(arguments), index, tuple(scope))
-        total = sum(count for _, count in options)
+        left = options(alternative, len(arguments), index, tuple(scope))
+        total = sum(count for _, count in left)
         if not total:
             names = ", ".join(name for name, _ in alternative.draws)
             raise ValueError(f"no values of {names} keep the constraints, given {scope}")
         pick = random.randrange(total)
-        for value, count in options:
+        for value, count in left:
             pick -= count
             if pick < 0:
                 scope.append(value)
@@ -43,7 +43,7 @@ def count(alternative: Alternative, arguments: Sequence[Value]) -> int:
     """How many assignments of the variables keep the constraints; 1 if there are no variables."""
     if not alternative.draws:
         return int(all(c.holds(arguments) for c in alternative.where))
-    return sum(n for _, n in _options(alternative, len(arguments), 0, tuple(arguments)))
+    return sum(n for _, n in options(alternative, len(arguments), 0, tuple(arguments)))
 
 
 def others(
@@ -64,7 +64,7 @@ def keeps(alternative: Alternative, scope: Sequence[Value]) -> bool:
     return all(comparison.holds(scope) for comparison in alternative.where)
 
 
-def _options(alternative: Alternative, arity: int, index: int, scope: tuple[Value, ...]) -> Options:
+def options(alternative: Alternative, arity: int, index: int, scope: tuple[Value, ...]) -> Options:
     """Options of variable `index`, given the values before it."""
     looked_at = _looked_at(alternative, arity)[index]
     masked = tuple(value if i in looked_at else 0 for i, value in enumerate(scope))
@@ -75,17 +75,17 @@ def _options(alternative: Alternative, arity: int, index: int, scope: tuple[Valu
 def _counted(alternative: Alternative, arity: int, index: int, scope: tuple[Value, ...]) -> Options:
     ready = _ready(alternative, arity)[index]
     last = index + 1 == len(alternative.draws)
-    options = []
+    found = []
     for value in alternative.draws[index][1].values:
         extended = (*scope, value)
         if not all(comparison.holds(extended) for comparison in ready):
             continue
         n = 1
         if not last:
-            n = sum(c for _, c in _options(alternative, arity, index + 1, extended))
+            n = sum(c for _, c in options(alternative, arity, index + 1, extended))
         if n:
-            options.append((value, n))
-    return tuple(options)
+            found.append((value, n))
+    return tuple(found)
 
 
 @lru_cache(maxsize=4096)
