@@ -1,0 +1,171 @@
+"""The analytical estimate: what one kernel costs on a device, from figures and few constants.
+
+Products and convolutions go through the tile-and-wave model of `gemm.py`. All others stream:
+
+    time = floor + ramp + max(bytes / (DRAM bandwidth · efficiency), flops / (fp32 peak · share))
+
+The runtime is a CUDA graph, the layout channels-last: no host time, one launch after another.
+Times here are microseconds; `Target` in `device.py` turns them into milliseconds with a range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from hwprofile.gemm import (
+    SIMT_TILES,
+    TILES,
+    GemmConstants,
+    GemmLimits,
+    GemmPlan,
+    gemm_features,
+    plan_gemm,
+)
+
+if TYPE_CHECKING:
+    from hwprofile.device import Device
+    from hwprofile.kernel import Kernel
+
+L2_BYTES_PER_SM_CLOCK = 64
+"""Nominal L2 read rate: the 64 bytes that one SM can take in per clock. On A100 that makes
+9.7 TB/s; the share reached in the end is the fitted `l2_efficiency`. Not in every datasheet, hence
+taken as equal for all devices."""
+
+_BYTES: dict[str, tuple[float, float, float]] = {
+    # input activation, weight, output; 8-bit products write 16 bits, as the measured ones do
+    "fp32": (4.0, 4.0, 4.0),
+    "fp16": (2.0, 2.0, 2.0),
+    "bf16": (2.0, 2.0, 2.0),
+    "w8a8": (1.0, 1.0, 2.0),
+    "w8": (2.0, 1.0, 2.0),
+    "w4": (2.0, 0.5, 2.0),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamConstants:
+    """Constants of the kernels that stream bytes."""
+
+    ramp_us: float
+    """First loads' latency and the tail of the last wave."""
+    dram_efficiency: float
+    """Share of the published bandwidth that element-wise kernels reach."""
+    row_efficiency: float
+    """The same for norms, soft-max and reductions along a row."""
+    fp32_share: float
+    """Share of the fp32 peak that element-wise arithmetic reaches."""
+    depthwise_share: float
+    """Share of instructions that are multiply-adds in a channels-last depthwise kernel."""
+    wide_share: float
+    """Share of the tensor-core rate that convolutions with groups or taps reach beside a product
+    of the same size: their loads compute addresses for each tap."""
+
+
+class Priced(NamedTuple):
+    """The analytical time of a kernel and what a correction may look at."""
+
+    time_us: float
+    """Predicted time."""
+    key: str
+    """Which range and which correction apply: family and, for products, scheme."""
+    features: tuple[float, ...]
+    """Inputs of the correction of that key; empty where none may apply."""
+
+
+class WaveModel:
+    """Prices kernels on one device from its figures and the constants."""
+
+    __slots__ = ("_device", "_dram", "_fp32", "_gemm", "_limits", "_stream")
+
+    def __init__(self, device: Device, gemm: GemmConstants, stream: StreamConstants) -> None:
+        self._device = device
+        self._gemm = gemm
+        self._stream = stream
+        self._dram = device.dram_gbps * 1e3
+        self._fp32 = device.peak_tflops["fp32"] * 1e6
+        self._limits = {scheme: limits(device, scheme) for scheme in _BYTES}
+
+    @property
+    def floor_us(self) -> float:
+        """Time of a launch that does nothing."""
+        return self._gemm.floor_us
+
+    def price(self, kernel: Kernel) -> Priced:
+        """The analytical time of `kernel`, without correction and range."""
+        op = kernel.op
+        if op == "gemm":
+            return self._product(kernel)
+        if op == "conv2d":
+            return self._convolution(kernel)
+        stream = self._stream
+        moved = kernel.read_bytes + kernel.weight_bytes + kernel.write_bytes
+        share = stream.fp32_share
+        efficiency = stream.dram_efficiency
+        if op == "depthwise_conv2d":
+            # Converts and addresses fill the issue slots, so bytes and FLOPs alone are optimistic.
+            share = stream.depthwise_share
+        elif op in ("layer_norm", "softmax", "reduce"):
+            efficiency = stream.row_efficiency
+        busy = max(moved / (self._dram * efficiency), kernel.flops / (self._fp32 * share))
+        return Priced(self._gemm.floor_us + stream.ramp_us + busy, op, ())
+
+    def plan(
+        self, m: int, n: int, k: int, scheme: str, *, groups: int = 1, extra_bytes: float = 0.0
+    ) -> GemmPlan:
+        """The tile-and-wave plan of a product in `scheme`."""
+        lim = self._limits[scheme]
+        menu = TILES if lim.tensor_cores else SIMT_TILES
+        return plan_gemm(m, n, k, groups, lim, self._gemm, extra_bytes, menu)
+
+    def _product(self, kernel: Kernel) -> Priced:
+        m, n, k, groups = kernel.m, kernel.n, kernel.k, kernel.groups
+        plan = self.plan(m, n, k, kernel.scheme, groups=groups, extra_bytes=_fused(kernel))
+        if groups > 1:
+            return Priced(plan.time_us, "bmm", ())
+        key = "gemm." + ("bf16" if kernel.scheme == "fp16" else kernel.scheme)
+        return Priced(plan.time_us, key, gemm_features(m, n, k, plan, self._device.sms))
+
+    def _convolution(self, kernel: Kernel) -> Priced:
+        if kernel.taps == 1 and kernel.groups == 1:
+            # A 1x1 convolution in channels-last is a product of the same three numbers.
+            priced = self._product(kernel)
+            return Priced(priced.time_us, "conv2d", priced.features)
+        plan = self.plan(
+            kernel.m,
+            kernel.n,
+            kernel.k,
+            kernel.scheme,
+            groups=kernel.groups,
+            extra_bytes=_fused(kernel),
+        )
+        slower = plan.compute_us * (1.0 / self._stream.wide_share - 1.0)
+        return Priced(plan.time_us + max(slower, 0.0), "conv2d", ())
+
+
+def limits(device: Device, scheme: str) -> GemmLimits:
+    """The rates of `scheme` on `device`."""
+    act, weight, out = _BYTES[scheme]
+    peak = device.peak_tflops
+    # Weight-only schemes multiply in 16 bits; which of the two does not matter where both exist.
+    rate = {"w8a8": "int8", "w8": "fp16", "w4": "fp16"}.get(scheme, scheme)
+    return GemmLimits(
+        sms=device.sms,
+        macs_per_us=peak[rate] * 1e6 / 2.0,
+        l2_bytes_per_us=device.sms * L2_BYTES_PER_SM_CLOCK * float(device.boost_mhz),
+        dram_bytes_per_us=device.dram_gbps * 1e3,
+        act_bytes=act,
+        weight_bytes=weight,
+        out_bytes=out,
+        tensor_cores=peak[rate] > peak["fp32"] * 1.5,
+    )
+
+
+def _fused(kernel: Kernel) -> float:
+    """DRAM bytes beyond those of the plain product; negative where `im2col` repeats an input."""
+    moved = kernel.read_bytes + kernel.weight_bytes + kernel.write_bytes
+    if moved == 0:
+        return 0.0
+    act, weight, out = _BYTES[kernel.scheme]
+    m, n, k = kernel.m, kernel.n, kernel.k
+    return moved - kernel.groups * (m * k * act + k * n * weight + m * n * out)
