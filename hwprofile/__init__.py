@@ -1,3 +1,4 @@
+# This package belongs to the project nas.
 """What a network costs on a device.
 
 A module is traced into the operations that torch dispatches (`trace`), those are fused into the

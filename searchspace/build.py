@@ -6,15 +6,18 @@ the same names.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from searchspace.primitives import PRIMITIVES
-from searchspace.primitives.base import Primitive
+from searchspace.primitives.base import ANY, Primitive
 from searchspace.shapes import ShapeError, TensorSpec
 from searchspace.tree import Node
+
+_SEQUENTIAL = nn.Sequential()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,15 @@ class Part:
     name: str
     content: tuple[Call, ...] | tuple[Part, ...]
     """Calls of a block (or of loose primitives), or the blocks of a row."""
+
+    def paths(self, prefix: str = "") -> Iterator[str]:
+        """Module path of every block within, in order."""
+        path = f"{prefix}{self.name}"
+        if any(isinstance(content, Call) for content in self.content):
+            yield path
+        for part in self.content:
+            if isinstance(part, Part):
+                yield from part.paths(f"{path}.")
 
 
 def primitive_of(node: Node) -> Primitive:
@@ -65,12 +77,13 @@ def flow(node: Node, spec: TensorSpec, where: str = "") -> TensorSpec:
     Raises:
         ShapeError: a primitive does not serve its input; names the place in the tree.
     """
-    place = f"{where}/{node.symbol}"
+    place = f"{where}/{node.symbol}".lstrip("/")
     if not node.is_primitive:
         for child in node.flat():
             spec = flow(child, spec, place)
         return spec
     primitive = primitive_of(node)
+    _wrong(primitive, node, place)
     inner = []
     for group in node.children:
         out = spec
@@ -80,7 +93,22 @@ def flow(node: Node, spec: TensorSpec, where: str = "") -> TensorSpec:
     try:
         return primitive.result(spec, primitive.named(node.values), inner)
     except ShapeError as fault:
-        raise ShapeError(f"at {place.lstrip('/')}: {fault}") from None
+        raise ShapeError(f"at {place}: {fault}") from None
+
+
+def _wrong(primitive: Primitive, node: Node, place: str) -> None:
+    """Raise unless a primitive may have the values and sequences that its node gives it."""
+    if len(node.values) != len(primitive.parameters):
+        count = len(primitive.parameters)
+        raise ShapeError(f"at {place}: {count} values are needed; got {node.values}")
+    for parameter, value in zip(primitive.parameters, node.values, strict=True):
+        fault = parameter.fault(value)
+        if fault:
+            raise ShapeError(f"at {place}: {fault}; got {value}")
+    groups, got = primitive.groups, len(node.children)
+    if got != groups and not (groups == ANY and got):
+        least = "at least " if groups == ANY else ""
+        raise ShapeError(f"at {place}: {least}{abs(groups)} sequences are needed; got {got}")
 
 
 def calls(nodes: Sequence[Node], spec: TensorSpec) -> tuple[tuple[Call, ...], TensorSpec]:
@@ -99,17 +127,32 @@ def plan(root: Node, spec: TensorSpec) -> tuple[Part, ...]:
     """The named parts of a network, in the order that data flow through them.
 
     A rule's name names its part; where a name occurs more than once, the occurrences are numbered
-    from 1. Rows hold their blocks under `0`, `1`, …
+    from 1. A name that is taken, or that torch's modules have themselves, gets an underscore. Rows
+    hold their blocks under `0`, `1`, …
+
+    Raises:
+        ShapeError: a primitive does not serve the shape that reaches it; names the place.
     """
-    symbols = [child.symbol for child in root.flat()]
-    seen: dict[str, int] = {}
+    flow(root, spec)
+    children = root.flat()
     parts = []
-    for child in root.flat():
-        seen[child.symbol] = number = seen.get(child.symbol, 0) + 1
-        name = child.symbol + (str(number) if symbols.count(child.symbol) > 1 else "")
+    for name, child in zip(_names([c.symbol for c in children]), children, strict=True):
         part, spec = _part(name, child, spec)
         parts.append(part)
     return tuple(parts)
+
+
+def _names(symbols: Sequence[str]) -> list[str]:
+    """A name of its own for each part."""
+    seen: Counter[str] = Counter()
+    names: list[str] = []
+    for symbol in symbols:
+        seen[symbol] += 1
+        name = symbol + (str(seen[symbol]) if symbols.count(symbol) > 1 else "")
+        while name in names or hasattr(_SEQUENTIAL, name):
+            name += "_"
+        names.append(name)
+    return names
 
 
 def _part(name: str, node: Node, spec: TensorSpec) -> tuple[Part, TensorSpec]:

@@ -82,7 +82,7 @@ def _item(grammar: Grammar, item: Item, node: Node, scope: Sequence[Value], wher
     if node.scheme or len(node.values) != len(item.scalars):
         raise TreeError(f"at {where}: a primitive has {len(item.scalars)} values and no scheme")
     if len(node.children) != len(item.groups):
-        raise TreeError(f"at {where}: {len(item.groups)} sequences needed; got {len(node.children)}")
+        raise TreeError(f"at {where}: needs {len(item.groups)} sequences; got {len(node.children)}")
     for sequence, group in zip(item.groups, node.children, strict=True):
         if len(sequence) != len(group):
             raise TreeError(f"at {where}: {len(sequence)} items are needed; got {len(group)}")

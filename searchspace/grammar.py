@@ -20,10 +20,15 @@ class GrammarError(ValueError):
 
     def __init__(self, message: str, *, source: str, line: int, column: int, text: str) -> None:
         self.line, self.column = line, column
-        lines = text.splitlines()
-        quoted = lines[line - 1] if 0 < line <= len(lines) else ""
-        caret = " " * (column - 1) + "^"
-        super().__init__(f"{source}, line {line}, column {column}: {message}\n  {quoted}\n  {caret}")
+        lines = text.split("\n")
+        quoted = lines[line - 1].rstrip() if 0 < line <= len(lines) else ""
+        # Of a long line only the part around the place.
+        first = max(0, column - 60) if len(quoted) > 100 else 0
+        quoted = quoted[first : first + 100]
+        # Tabs stay tabs, so that the caret stands below its place however wide they are shown.
+        before = "".join("\t" if c == "\t" else " " for c in quoted[: column - 1 - first])
+        place = f"{source}, line {line}, column {column}"
+        super().__init__(f"{place}: {message}\n  {quoted}\n  {before.ljust(column - 1 - first)}^")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,8 +40,7 @@ class Domain:
 
     def __str__(self) -> str:
         if len(self.values) > 4 and all(isinstance(value, int) for value in self.values):
-            first, second, last = self.values[0], self.values[1], self.values[-1]
-            assert isinstance(first, int) and isinstance(second, int) and isinstance(last, int)
+            first, second, last = (int(self.values[i]) for i in (0, 1, -1))
             if self.values == tuple(range(first, last + 1, second - first)):
                 step = f" step {second - first}" if second - first > 1 else ""
                 return f"{first} .. {last}{step}"

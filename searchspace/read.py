@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 
 from lark import Token, Tree
 
-from searchspace import draws
+from searchspace.arguments import first_fault
 from searchspace.grammar import (
     Alternative,
     Arithmetic,
@@ -27,6 +28,7 @@ from searchspace.grammar import (
 )
 from searchspace.primitives import PRIMITIVES
 from searchspace.primitives.base import ANY, Parameter, Primitive
+from searchspace.sample import DEEPEST
 from searchspace.shapes import ShapeError, TensorSpec
 from searchspace.syntax import parse
 from searchspace.tree import FLOAT, Value
@@ -34,6 +36,15 @@ from searchspace.wellformed import ENDLESS, heights, reachable
 
 _CLASSES = "classes"
 _MODES = {"image": "image", "tokens": "tokens"}
+_DIGITS = 9
+"""Longest integer, in digits."""
+_HEAVIEST = 1_000_000
+"""Largest weight of an alternative."""
+_LONGEST_RANGE = 100_000
+"""Most values of one domain."""
+_NESTED = 150
+"""Deepest parse tree: about forty calls inside each other."""
+_SCHEME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 Limits = Mapping[str, tuple[int, int]]
 """Domains to narrow: smallest and largest value kept, by the domain's name."""
 
@@ -59,8 +70,13 @@ def read_grammar(
 
     Raises:
         GrammarError: with line, column, the line itself and a caret.
-        ValueError: a limit names no domain of integers, or leaves it empty.
+        ValueError: a limit names no domain of integers, or leaves it empty; `classes` is below 1;
+            `schemes` is empty, or holds what is no name.
     """
+    if classes is not None and classes < 1:
+        raise ValueError(f"the number of classes must be at least 1; got {classes}")
+    if not schemes or not all(map(_SCHEME.fullmatch, schemes)):
+        raise ValueError(f"precision schemes must be one name or more; got {list(schemes)}")
     tree = parse(text, source)
     return _Reader(text, source, classes, limits or {}, schemes, primitives).grammar(tree)
 
@@ -82,7 +98,7 @@ class _Reader:
         self.domains: dict[str, Domain] = {}
         self.heads: dict[str, tuple[tuple[str, ...], Token]] = {}
         self.used: set[str] = set()
-        self.drawn_here: dict[str, Domain] = {}
+        self.places: dict[Alternative | Item, Tree[Token]] = {}
 
     def fault(self, message: str, where: Token | Tree[Token]) -> GrammarError:
         line = where.line if isinstance(where, Token) else where.meta.line
@@ -92,6 +108,7 @@ class _Reader:
         )
 
     def grammar(self, tree: Tree[Token]) -> Grammar:
+        self.small(tree)
         header, *statements = _trees(tree)
         name, spec, classes = self.header(header)
         self.classes = self.classes or classes
@@ -118,6 +135,18 @@ class _Reader:
             text=self.text,
         )
 
+    def small(self, tree: Tree[Token]) -> None:
+        """Raise where integers are too long, or calls nested too deep, for what comes next."""
+        waiting: list[tuple[Token | Tree[Token], int]] = [(tree, 0)]
+        while waiting:
+            part, depth = waiting.pop()
+            if isinstance(part, Tree):
+                if depth > _NESTED:
+                    raise self.fault("this nests too deep: give the inner part a rule", part)
+                waiting.extend((child, depth + 1) for child in part.children)
+            elif part.type == "INT" and len(part) > _DIGITS:
+                raise self.fault(f"an integer has at most {_DIGITS} digits", part)
+
     def header(self, tree: Tree[Token]) -> tuple[str, TensorSpec, int]:
         name = _token(tree.children[0])
         spec, output = _trees(tree)
@@ -131,6 +160,8 @@ class _Reader:
             shape = TensorSpec("image" if mode == "image" else "tokens", tuple(map(int, sizes)))
         except ShapeError as fault:
             raise self.fault(str(fault), mode) from None
+        if int(classes) < 1:
+            raise self.fault("the output needs at least 1 class", classes)
         return str(name), shape, int(classes)
 
     def domain(self, tree: Tree[Token]) -> None:
@@ -143,6 +174,8 @@ class _Reader:
             first, last, step = int(words[0]), int(words[1]), int(words[2]) if words[2:] else 1
             if step < 1 or last < first:
                 raise self.fault(f"the range of '{name}' is empty: first <= last, step >= 1", name)
+            if (last - first) // step >= _LONGEST_RANGE:
+                raise self.fault(f"a domain has at most {_LONGEST_RANGE} values", name)
             values = tuple(range(first, last + 1, step))
         else:
             values = tuple(int(w) if w.type == "INT" else str(w) for w in words)
@@ -187,18 +220,17 @@ class _Reader:
         weight = 1.0
         if "weight" in parts:
             weight = float(_token(parts["weight"].children[0]))
-            if weight <= 0:
-                raise self.fault("a weight must be above 0", parts["weight"])
+            if not 0 < weight <= _HEAVIEST:
+                message = f"a weight must be above 0, and at most {_HEAVIEST}"
+                raise self.fault(message, parts["weight"])
         drawn = self.drawn(parts["with"], parameters) if "with" in parts else ()
         scope = (*parameters, *(name for name, _ in drawn))
-        self.drawn_here = dict(drawn)
         where: tuple[Comparison, ...] = ()
         if "where" in parts:
             where = tuple(c for t in _trees(parts["where"]) for c in self.comparison(t, scope))
         items = tuple(self.item(item, scope) for item in _trees(parts["items"]))
         read = Alternative(weight, items, drawn, where)
-        if where and not parameters and not draws.count(read, ()):
-            raise self.fault("no values keep these constraints", parts["where"])
+        self.places[read] = parts.get("where", tree)
         return read
 
     def drawn(
@@ -224,7 +256,9 @@ class _Reader:
         sides = [self.expression(part, scope) for part in parts[::2]]
         return [
             Comparison(left, str(operator), right)
-            for left, operator, right in zip(sides, map(_token, parts[1::2]), sides[1:], strict=False)
+            for left, operator, right in zip(
+                sides[:-1], map(_token, parts[1::2]), sides[1:], strict=True
+            )
         ]
 
     def expression(self, part: Token | Tree[Token], scope: tuple[str, ...]) -> Expression:
@@ -238,7 +272,8 @@ class _Reader:
         if part in scope:
             return Variable(scope.index(str(part)), str(part))
         if part == _CLASSES:
-            return Literal(self.classes or 1)
+            assert self.classes is not None
+            return Literal(self.classes)
         if part in self.domains:
             raise self.fault(f"'{part}' is a domain: draw a variable from it by 'with' first", part)
         raise self.fault(f"no variable '{part}' here{_close(part, scope)}", part)
@@ -246,18 +281,15 @@ class _Reader:
     def item(self, tree: Tree[Token], scope: tuple[str, ...]) -> Item:
         call, *powers = _trees(tree)
         item = self.call(call, scope)
-        if not powers:
-            return item
-        kind, count = powers[0].children
-        repeat = Repeat(self.scalar(count, scope, None), _token(kind) == "^^")
-        for value in self.possible(repeat.count):
-            if not isinstance(value, int) or value < 0:
-                raise self.fault(f"a count must be an integer of at least 0; got {value}", call)
-        return Item(item.symbol, item.is_primitive, item.scalars, item.groups, repeat)
+        if powers:
+            kind, count = powers[0].children
+            repeat = Repeat(self.scalar(count, scope, None), _token(kind) == "^^")
+            item = Item(item.symbol, item.is_primitive, item.scalars, item.groups, repeat)
+        self.places[item] = tree
+        return item
 
     def call(self, tree: Tree[Token], scope: tuple[str, ...]) -> Item:
-        name, *arguments = tree.children
-        name = _token(name)
+        name = _token(tree.children[0])
         if name in self.heads:
             parameters = self.heads[str(name)][0]
             self.used.add(str(name))
@@ -280,15 +312,19 @@ class _Reader:
         groups: int,
         scope: tuple[str, ...],
     ) -> tuple[tuple[Scalar, ...], tuple[tuple[Item, ...], ...]]:
-        wanted = len(parameters) + max(groups, 0)
-        if len(trees) != wanted and not (groups == ANY and len(trees) > len(parameters)):
+        wanted = len(parameters) + abs(groups)
+        if len(trees) < wanted or (groups != ANY and len(trees) > wanted):
             names = ", ".join((*(p.name for p in parameters), *["…"] * abs(groups)))
-            raise self.fault(f"{name}({names}) takes {wanted} arguments; got {len(trees)}", name)
+            least = "at least " if groups == ANY else ""
+            form = f"{name}({names})" if names else str(name)
+            plural = "" if wanted == 1 else "s"
+            message = f"{form} takes {least}{wanted} argument{plural}; got {len(trees)}"
+            raise self.fault(message, name)
         scalars: list[Scalar] = []
         for parameter, tree in zip(parameters, trees, strict=False):
             *keyword, value = tree.children
             if keyword and keyword[0] != parameter.name:
-                raise self.fault(f"'{parameter.name}' comes here", tree)
+                raise self.fault(f"'{parameter.name}' comes here; got '{keyword[0]}'", tree)
             scalars.append(self.scalar(value, scope, parameter))
         sequences = []
         for tree in trees[len(parameters) :]:
@@ -328,17 +364,15 @@ class _Reader:
         return found
 
     def possible(self, scalar: Scalar) -> tuple[Value, ...]:
-        """Values that can be told when the file is read: none for arithmetic and parameters."""
+        """Values that can be told by the argument alone; `arguments` follows variables."""
         if isinstance(scalar, Literal):
             return (scalar.value,)
-        if isinstance(scalar, Variable) and scalar.name in self.drawn_here:
-            return self.drawn_here[scalar.name].values
         return scalar.domain.values if isinstance(scalar, Drawn) else ()
 
     def check(
         self, statements: list[Tree[Token]], rules: Mapping[str, Rule], start: str
     ) -> dict[str, tuple[int, ...]]:
-        """Raise at the first rule or domain that serves nothing; else the rules' heights."""
+        """Raise at the first part that serves nothing or goes wrong; else the rules' heights."""
         reached, lowest = reachable(rules, start), heights(rules)
         for tree in statements:
             name = _token(tree.children[0])
@@ -351,8 +385,19 @@ class _Reader:
             if min(lowest[str(name)]) >= ENDLESS:
                 cure = "give it an alternative without itself"
                 raise self.fault(f"rule '{name}' never ends: {cure}", name)
+            for height, alternative in zip(
+                lowest[str(name)], rules[str(name)].alternatives, strict=True
+            ):
+                if height >= ENDLESS:
+                    raise self.fault("this alternative never ends", self.places[alternative])
         if self.heads[start][0]:
             raise self.fault("the first rule takes no parameters", self.heads[start][1])
+        if min(lowest[start]) > DEEPEST:
+            message = f"the lowest tree is {min(lowest[start])} levels high; at most {DEEPEST}"
+            raise self.fault(message, self.heads[start][1])
+        found = first_fault(rules, start, self.primitives)
+        if found is not None:
+            raise self.fault(found[1], self.places[found[0]])
         return lowest
 
 

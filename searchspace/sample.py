@@ -12,10 +12,20 @@ from searchspace.tree import PRIMITIVE, Node, Value
 
 DEEPEST = 60
 """Height from which a draw takes only the alternatives that end soonest."""
+TALLEST = 100
+"""Height of no tree: only recursion that constraints drive could reach it."""
+LARGEST = 5_000
+"""Expansions in one draw from which it takes only the alternatives that end soonest."""
+MOST = 50_000
+"""Expansions in one draw, at most."""
 
 
 def sample(grammar: Grammar, random: Random) -> Architecture:
-    """One architecture, drawn by the grammar's weights; always valid, never endless."""
+    """One architecture, drawn by the grammar's weights; always valid, never endless.
+
+    Raises:
+        ValueError: constraints let the tree grow past `TALLEST` levels or `MOST` expansions.
+    """
     return Architecture(space=grammar.name, root=expand(grammar, grammar.start, (), random))
 
 
@@ -32,51 +42,81 @@ def expand(
         height: from here down, at most this high where the rule allows it.
 
     Raises:
-        ValueError: no alternative's constraints hold for the arguments.
+        ValueError: no alternative's constraints hold for the arguments, or as `sample`.
     """
-    rule = grammar.rules[symbol]
-    fits = [i for i, a in enumerate(rule.alternatives) if draws.count(a, arguments)]
-    if not fits:
-        raise ValueError(f"no alternative of '{symbol}' is allowed for {tuple(arguments)}")
-    low = [i for i in fits if rule.heights[i] <= height]
-    if not low:
-        least = min(rule.heights[i] for i in fits)
-        low = [i for i in fits if rule.heights[i] == least]
-    index = low[0]
-    if len(low) > 1:
-        index = random.choices(low, [rule.alternatives[i].weight for i in low])[0]
-    alternative = rule.alternatives[index]
-    scope = draws.draw(alternative, arguments, random)
-    children = tuple(group(grammar, item, scope, random, height - 1) for item in alternative.items)
-    scheme = str(pick(grammar.schemes, random)) if rule.is_block else ""
-    return Node(symbol, index, scope, children, scheme)
-
-
-def group(
-    grammar: Grammar, item: Item, scope: Sequence[Value], random: Random, height: int = DEEPEST
-) -> tuple[Node, ...]:
-    """The nodes that one item of an alternative becomes: one, or as many as its count says."""
-    if item.repeat is None:
-        return (one(grammar, item, scope, random, height),)
-    count = value(item.repeat.count, scope, random)
-    assert isinstance(count, int)
-    if item.repeat.same and count:
-        return (one(grammar, item, scope, random, height),) * count
-    return tuple(one(grammar, item, scope, random, height) for _ in range(count))
+    return _Draw(grammar, random).expand(symbol, arguments, height)
 
 
 def one(
     grammar: Grammar, item: Item, scope: Sequence[Value], random: Random, height: int = DEEPEST
 ) -> Node:
     """One node for an item, its draws made anew."""
-    values = tuple([value(scalar, scope, random) for scalar in item.scalars])
-    if not item.is_primitive:
-        return expand(grammar, item.symbol, values, random, height)
-    children = tuple(
-        tuple(one(grammar, inner, scope, random, height - 1) for inner in sequence)
-        for sequence in item.groups
-    )
-    return Node(item.symbol, PRIMITIVE, values, children)
+    return _Draw(grammar, random).one(item, scope, height)
+
+
+class _Draw:
+    """One draw, which counts its expansions."""
+
+    def __init__(self, grammar: Grammar, random: Random) -> None:
+        self.grammar, self.random = grammar, random
+        self.expansions = 0
+
+    def expand(self, symbol: str, arguments: Sequence[Value], height: int) -> Node:
+        rule = self.grammar.rules[symbol]
+        self.grow(symbol, height)
+        fits = [i for i, a in enumerate(rule.alternatives) if draws.count(a, arguments)]
+        if not fits:
+            raise ValueError(f"no alternative of '{symbol}' is allowed for {tuple(arguments)}")
+        bound = height if self.expansions <= LARGEST else 0
+        low = [i for i in fits if rule.heights[i] <= bound]
+        if not low:
+            least = min(rule.heights[i] for i in fits)
+            low = [i for i in fits if rule.heights[i] == least]
+        index = low[0]
+        if len(low) > 1:
+            index = self.random.choices(low, [rule.alternatives[i].weight for i in low])[0]
+        alternative = rule.alternatives[index]
+        scope = draws.draw(alternative, arguments, self.random)
+        children = tuple([self.group(item, scope, height - 1) for item in alternative.items])
+        scheme = str(pick(self.grammar.schemes, self.random)) if rule.is_block else ""
+        return Node(symbol, index, scope, children, scheme)
+
+    def grow(self, symbol: str, height: int) -> None:
+        """Count an expansion; raise where the tree becomes too high or too large."""
+        self.expansions += 1
+        if height <= DEEPEST - TALLEST:
+            raise ValueError(
+                f"a tree of {self.grammar.name} grew {TALLEST} levels high at '{symbol}': "
+                "its constraints leave only alternatives that go on; add one that ends"
+            )
+        if self.expansions > MOST:
+            raise ValueError(
+                f"a tree of {self.grammar.name} grew past {MOST} expansions at '{symbol}': "
+                "lower the counts"
+            )
+
+    def group(self, item: Item, scope: Sequence[Value], height: int) -> tuple[Node, ...]:
+        """The nodes that one item becomes: one, or as many as its count says."""
+        if item.repeat is None:
+            return (self.one(item, scope, height),)
+        count = value(item.repeat.count, scope, self.random)
+        if not isinstance(count, int) or count < 0:
+            raise ValueError(f"the count of '{item.symbol}' must be at least 0; got {count}")
+        if item.repeat.same and count:
+            return (self.one(item, scope, height),) * count
+        return tuple([self.one(item, scope, height) for _ in range(count)])
+
+    def one(self, item: Item, scope: Sequence[Value], height: int) -> Node:
+        values = tuple([value(scalar, scope, self.random) for scalar in item.scalars])
+        if not item.is_primitive:
+            return self.expand(item.symbol, values, height)
+        children = tuple(
+            [
+                tuple([self.one(inner, scope, height - 1) for inner in sequence])
+                for sequence in item.groups
+            ]
+        )
+        return Node(item.symbol, PRIMITIVE, values, children)
 
 
 def value(scalar: Scalar, scope: Sequence[Value], random: Random) -> Value:

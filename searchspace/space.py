@@ -39,13 +39,10 @@ def space_text(name: str) -> str:
         except (OSError, UnicodeDecodeError) as fault:
             raise UnknownSpaceError(f"cannot read the grammar file {name}: {fault}") from None
     close = get_close_matches(name, space_names(), 1)
-    hint = f"; did you mean '{close[0]}'?" if close else ""
-    raise UnknownSpaceError(
-        f"no space '{name}'{hint} Known: {', '.join(space_names())}; "
-        f"or give the path of a {SUFFIX} file"
-        if not hint
-        else f"no space '{name}'{hint}"
-    )
+    cure = f"known: {', '.join(space_names())}; or give the path of a {SUFFIX} file"
+    if close:
+        cure = f"did you mean '{close[0]}'?"
+    raise UnknownSpaceError(f"no space '{name}'; {cure}")
 
 
 def load_space(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
@@ -24,6 +25,9 @@ _EXPECTED = {
     "FLOAT": "a weight",
     "IS_BLOCK": "'is block'",
 }
+
+_COMMENT = re.compile(r"#.*")
+
 
 @cache
 def _parser() -> Lark:
@@ -51,15 +55,21 @@ def _syntax_error(fault: UnexpectedInput, source: str, text: str) -> GrammarErro
         expected = fault.accepts or fault.expected
         found = "the end" if fault.token.type in ("$END", "_NL") else repr(str(fault.token))
         if fault.token.type in ("$END", "_NL"):
-            # The line break before the next statement, or the end: point behind the last word.
-            line = min(line, len(text.splitlines()) or 1)
-            column = len(text.splitlines()[line - 1]) + 1 if text else 1
+            line, column = _behind_last_word(text, line)
     elif isinstance(fault, UnexpectedCharacters):
         expected = fault.allowed or ()
         found = repr(fault.char)
     words = sorted({_EXPECTED.get(name, repr(_literal(name))) for name in expected})
     message = f"expected {' or '.join(words) or 'something else'}; found {found}"
     return GrammarError(message, source=source, line=line, column=column, text=text)
+
+
+def _behind_last_word(text: str, line: int) -> tuple[int, int]:
+    """Line and column behind the last word up to a line break, comments and blank lines aside."""
+    lines = [_COMMENT.sub("", part).rstrip() for part in text.split("\n")[:line]]
+    while len(lines) > 1 and not lines[-1]:
+        lines.pop()
+    return len(lines), len(lines[-1]) + 1
 
 
 def _literal(name: str) -> str:

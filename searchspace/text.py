@@ -8,13 +8,18 @@ Reading back checks the form only; `searchspace.check` checks a tree against a g
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 from searchspace.tree import PRIMITIVE, Node, Value
 
-_TOKEN = re.compile(r"\s*(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<int>-?\d+)|(?P<mark>[:@()\[\];,*]))")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# An integer of 18 digits at most: longer ones are no values, and Python refuses very long ones.
+_TOKEN = re.compile(
+    rf"\s*(?:(?P<name>{_NAME.pattern})|(?P<int>-?[0-9]{{1,18}}(?![0-9]))|(?P<mark>[:@()\[\];,*]))"
+)
 _DEEPEST = 200
 
 
@@ -162,22 +167,31 @@ def from_json(record: object, depth: int = 0) -> Node:
     if depth > _DEEPEST:
         raise TreeTextError(f"an architecture may nest {_DEEPEST} deep at most")
     if not isinstance(record, dict) or not isinstance(record.get("symbol"), str):
-        raise TreeTextError(f"a node must be an object with a 'symbol'; got {str(record)[:60]!r}")
+        raise TreeTextError(f"a node must be an object with a 'symbol'; got {reprlib.repr(record)}")
     unknown = set(record) - {"symbol", "alternative", "scheme", "values", "children"}
     if unknown:
-        raise TreeTextError(f"a node has no field {sorted(unknown)[0]!r}")
+        raise TreeTextError(f"a node has no field {min(map(str, unknown))!r}")
     alternative = record.get("alternative", PRIMITIVE)
     values = record.get("values", [])
     children = record.get("children", [])
     scheme = record.get("scheme", "")
     if not (
-        type(alternative) is int
-        and isinstance(scheme, str)
+        _is_integer(alternative)
+        and _is_name(record["symbol"])
+        and (scheme == "" or _is_name(scheme))
         and isinstance(values, list)
-        and all(type(value) in (int, str) for value in values)
+        and all(_is_integer(value) or _is_name(value) for value in values)
         and isinstance(children, list)
         and all(isinstance(group, list) for group in children)
     ):
         raise TreeTextError(f"node {record['symbol']!r} has a field of the wrong type")
     groups = tuple(tuple(from_json(child, depth + 1) for child in group) for group in children)
     return Node(record["symbol"], alternative, tuple(values), groups, scheme)
+
+
+def _is_integer(value: object) -> bool:
+    return type(value) is int and abs(value) < 10**18
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None

@@ -14,8 +14,11 @@ from random import Random
 from searchspace import draws
 from searchspace.architecture import Architecture
 from searchspace.grammar import Drawn, Grammar, Item
-from searchspace.sample import expand, one, pick, value
+from searchspace.sample import DEEPEST, MOST, TALLEST, expand, one, pick, value
 from searchspace.tree import Node, Path, Value, at, walk
+
+_TRIES = 100
+"""Changes that `mutate` makes at most until the tree differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ def mutate(grammar: Grammar, architecture: Architecture, random: Random) -> Arch
     as often as hundreds of kernel sizes. After every change the next follows with probability 1/2.
     """
     root = architecture.root
-    while True:
+    for _ in range(_TRIES):
         by_label: dict[str, list[Site]] = {}
         for site in sites(grammar, root):
             by_label.setdefault(site.label, []).append(site)
@@ -49,9 +52,11 @@ def mutate(grammar: Grammar, architecture: Architecture, random: Random) -> Arch
             return architecture
         label = list(by_label)[random.randrange(len(by_label))]
         chosen = by_label[label]
-        root = redraw(grammar, root, chosen[random.randrange(len(chosen))], random)
-        if random.random() < 0.5:
-            return Architecture(space=architecture.space, root=root)
+        changed = redraw(grammar, root, chosen[random.randrange(len(chosen))], random)
+        root = changed if _small(changed) else root
+        if root != architecture.root and random.random() < 0.5:
+            break
+    return Architecture(space=architecture.space, root=root)
 
 
 def crossover(
@@ -72,7 +77,8 @@ def crossover(
         graft = donors[symbol][random.randrange(len(donors[symbol]))]
         arity = len(grammar.rules[symbol].parameters)
         graft = refit(grammar, graft, node.values[:arity], random)
-        root = _replace(grammar, root, path, graft)
+        grafted = _replace(grammar, root, path, graft)
+        root = grafted if _small(grafted) else root
     return Architecture(space=first.space, root=root)
 
 
@@ -121,7 +127,8 @@ def redraw(grammar: Grammar, root: Node, site: Site, random: Random) -> Node:
     arity = len(rule.parameters)
     alternative = rule.alternatives[node.alternative]
     if site.kind == "alternative":
-        new = expand(grammar, node.symbol, node.values[:arity], random)
+        height = DEEPEST - len(site.path)
+        new = expand(grammar, node.symbol, node.values[:arity], random, height)
     elif site.kind == "scheme":
         scheme = str(_other(grammar.schemes, node.scheme, random))
         new = Node(node.symbol, node.alternative, node.values, node.children, scheme)
@@ -171,9 +178,9 @@ def _refit_group(
         wanted = value(repeat.count, scope, random)
         assert isinstance(wanted, int)
         count = wanted
-    if not nodes:
-        return tuple(one(grammar, item, scope, random) for _ in range(count))
     if repeat.same:
+        if not nodes:
+            return (one(grammar, item, scope, random),) * count if count else ()
         return (_refit_item(grammar, item, nodes[0], scope, random),) * count
     kept = [_refit_item(grammar, item, node, scope, random) for node in nodes[:count]]
     return (*kept, *(one(grammar, item, scope, random) for _ in range(count - len(kept))))
@@ -218,7 +225,8 @@ def _recount(
 
     Half of the steps go to a neighbouring count, half anywhere in the domain.
     """
-    assert item.repeat is not None and isinstance(item.repeat.count, Drawn)
+    assert item.repeat is not None
+    assert isinstance(item.repeat.count, Drawn)
     counts = item.repeat.count.domain.values
     if random.random() < 0.5:
         here = counts.index(len(nodes))
@@ -234,7 +242,7 @@ def _recount(
     while len(copies) < count:
         place = random.randrange(len(copies) + 1)
         double = copies and random.random() < 0.5
-        new = copies[place - 1] if double else one(grammar, item, scope, random)
+        new = copies[max(place - 1, 0)] if double else one(grammar, item, scope, random)
         copies.insert(place, new)
     return tuple(copies)
 
@@ -254,7 +262,7 @@ def _mix_variables(grammar: Grammar, first: Node, second: Node, random: Random) 
 
 
 def _replace(grammar: Grammar, node: Node, path: Path, new: Node) -> Node:
-    """Like `tree.replace`, but copies under `^^` change together."""
+    """The tree with another node at a place; copies under `^^` change together."""
     if not path:
         return new
     (g, i), rest = path[0], path[1:]
@@ -275,9 +283,19 @@ def _same(grammar: Grammar, node: Node, g: int) -> bool:
     return repeat is not None and repeat.same
 
 
+def _small(root: Node) -> bool:
+    """Whether a tree is within what a draw may give; repeated grafts could outgrow it."""
+    waiting, count = [(root, 1)], 0
+    while waiting:
+        node, height = waiting.pop()
+        count += not node.is_primitive
+        if height > TALLEST or count > MOST:
+            return False
+        waiting.extend((child, height + 1) for group in node.children for child in group)
+    return True
+
+
 def _other(values: Sequence[Value], current: Value, random: Random) -> Value:
     """Any of the values but the current one, if there is another."""
     rest = [v for v in values if v != current]
     return pick(rest, random) if rest else current
-
-

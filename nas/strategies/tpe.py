@@ -31,7 +31,6 @@ class TPEStrategy:
         sampler = optuna.samplers.TPESampler(
             seed=problem.seed,
             n_startup_trials=max(10, min(50, problem.evaluations // 5)),
-            constraints_func=lambda trial: (float(trial.user_attrs["violation"]),),
         )
         directions = [objective.direction for objective in problem.objectives]
         self._study = optuna.create_study(directions=directions, sampler=sampler)
@@ -64,7 +63,7 @@ class TPEStrategy:
             if trial.status == "failed" or not found:
                 self._study.tell(pending, state=optuna.trial.TrialState.FAIL)
                 continue
-            pending.set_user_attr("violation", trial.violation)
+            pending.set_constraint("violation", trial.violation)
             self._study.tell(pending, [trial.values[o.name] for o in objectives])
         self._pending = []
 

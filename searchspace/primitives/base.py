@@ -1,4 +1,4 @@
-"""What a primitive is: a named terminal of the grammar with parameters, a shape rule and a module."""
+"""What a primitive is: a terminal of the grammar with parameters, a shape rule and a module."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def _same(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> Tens
 class Primitive:
     """A named terminal of the grammar.
 
-    Composite primitives take sequences: their module's constructor takes one module for each, before
-    the keyword arguments, and every sequence is built for the composite's own input spec.
+    Composite primitives take sequences: their module's constructor takes one module for each,
+    before the keyword arguments, and every sequence is built for the composite's own input spec.
     """
 
     name: str

@@ -71,7 +71,7 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, H, W]` to the same shape."""
-        weights = x.mean((2, 3), keepdim=True)
+        weights: Tensor = x.mean((2, 3), keepdim=True)
         weights = self.gate(self.excite(self.act(self.squeeze(weights))))
         return x * weights
 
@@ -91,7 +91,7 @@ class EfficientChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, H, W]` to the same shape."""
-        weights = self.gate(self.conv(x.mean((2, 3)).unsqueeze(1))).squeeze(1)
+        weights: Tensor = self.gate(self.conv(x.mean((2, 3)).unsqueeze(1))).squeeze(1)
         return x * weights[:, :, None, None]
 
 

@@ -104,7 +104,8 @@ class DilatedReparam(nn.Module):
             merged: Tensor = self.merged(x)
             return merged
         branches = [norm(conv(x)) for conv, norm in zip(self.convs, self.norms, strict=True)]
-        return torch.stack(branches).sum(0)
+        y: Tensor = sum(branches[1:], branches[0])
+        return y
 
     @torch.no_grad()
     def merge(self) -> None:
@@ -114,8 +115,10 @@ class DilatedReparam(nn.Module):
         weight = torch.zeros(self.channels, 1, self.kernel, self.kernel)
         bias = torch.zeros(self.channels)
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-            assert norm.running_mean is not None and norm.running_var is not None
+            assert isinstance(conv, nn.Conv2d)
+            assert isinstance(norm, nn.BatchNorm2d)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
             scale = norm.weight / (norm.running_var + norm.eps).sqrt()
             step = conv.dilation[0]
             reach = step * (conv.kernel_size[0] // 2)

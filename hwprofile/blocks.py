@@ -1,0 +1,166 @@
+"""The costs of an architecture, block by block.
+
+Every distinct (primitive, parameters, input spec) is traced once; composites are traced with holes
+that their children's records fill. Every distinct (block, input spec) is then put together, fused
+and measured once, so that a whole architecture costs a look-up for each of its blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from hwprofile.fuse import fuse
+from hwprofile.kernel import Kernel
+from hwprofile.liveness import peak_bytes
+from hwprofile.trace import Hole, Record, chain, splice, trace
+from searchspace.build import flow, leaves, plan, primitive_of
+from searchspace.shapes import TensorSpec
+from searchspace.tree import FLOAT, Node, Value, units
+
+_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class BlockCost:
+    """What one block costs for one input spec. Compared by identity: a table makes each once."""
+
+    record: Record
+    """Operations at inference, for the table's batch."""
+    kernels: tuple[Kernel, ...]
+    """What would launch, in the block's precision scheme."""
+    macs: int
+    """Multiply-adds for one image."""
+    params: int
+    """Parameters of the module as it is trained."""
+    peak_bytes: int
+    """Peak activation memory for the batch, input and output included."""
+    entered: TensorSpec
+    """Spec of the input."""
+    left: TensorSpec
+    """Spec of the output."""
+    scheme: str
+    """Precision scheme."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Costs:
+    """What an architecture costs, before any device is named."""
+
+    blocks: tuple[BlockCost, ...]
+    """The blocks that data flow through, in order."""
+    macs: int
+    """Multiply-adds for one image."""
+    params: int
+    """Parameters of the module as it is trained."""
+    peak_bytes: int
+    """Peak activation memory for the batch: that of the largest block, as blocks form a chain."""
+
+
+class BlockTable:
+    """Costs of blocks, each found once.
+
+    Args:
+        spec: input of the networks.
+        batch: images in one forward pass.
+        precision: scheme of blocks that have none of their own: `fp32`, `fp16` or `bf16`.
+    """
+
+    def __init__(self, spec: TensorSpec, *, batch: int = 1, precision: str = "fp16") -> None:
+        if precision not in _BYTES:
+            raise ValueError(f"the precision must be one of {', '.join(_BYTES)}; got '{precision}'")
+        self.spec, self.batch, self.precision = spec, batch, precision
+        self._blocks: dict[tuple[Node, TensorSpec], BlockCost] = {}
+        self._traces: dict[tuple[object, ...], tuple[Record, int]] = {}
+
+    def costs(self, root: Node) -> Costs:
+        """Costs of a tree.
+
+        Raises:
+            ShapeError: a primitive does not serve the shape that reaches it.
+        """
+        spec, found = self.spec, []
+        macs = params = peak = 0
+        for _, node in units(root):
+            block = self._blocks.get((node, spec)) or self._add(node, spec)
+            found.append(block)
+            macs += block.macs
+            params += block.params
+            peak = max(peak, block.peak_bytes)
+            spec = block.left
+        return Costs(blocks=tuple(found), macs=macs, params=params, peak_bytes=peak)
+
+    def _add(self, node: Node, spec: TensorSpec) -> BlockCost:
+        left = flow(node, spec)
+        record, params = self._sequence((node,), spec)
+        scheme = self.precision if node.scheme in ("", FLOAT) else node.scheme
+        block = BlockCost(
+            record=record,
+            kernels=fuse(record, scheme),
+            macs=record.macs // self.batch,
+            params=params,
+            peak_bytes=peak_bytes(record, _BYTES[self.precision]),
+            entered=spec,
+            left=left,
+            scheme=scheme,
+        )
+        self._blocks[node, spec] = block
+        return block
+
+    def _sequence(self, nodes: Sequence[Node], spec: TensorSpec) -> tuple[Record, int]:
+        """Record of nodes in a row, and their parameters in training form."""
+        records, params = [], 0
+        row = [leaf for node in nodes for leaf in leaves(node)]
+        for leaf in row:
+            record, count = self._primitive(leaf, spec)
+            records.append(record)
+            params += count
+            spec = flow(leaf, spec)
+        paths = [str(i) for i in range(len(row))] if len(row) > 1 else [""]
+        return chain(records, paths), params
+
+    def _primitive(self, node: Node, spec: TensorSpec) -> tuple[Record, int]:
+        outs = tuple(self._out(group, spec) for group in node.children)
+        key = (node.symbol, node.values, spec, outs)
+        found = self._traces.get(key)
+        if found is None:
+            found = self._traces[key] = self._trace(node.symbol, node.values, spec, outs)
+        record, params = found
+        if not node.children:
+            return record, params
+        bodies = [self._sequence(group, spec) for group in node.children]
+        filled = splice(record, [body for body, _ in bodies])
+        return filled, params + sum(count for _, count in bodies)
+
+    def _trace(
+        self,
+        symbol: str,
+        values: tuple[Value, ...],
+        spec: TensorSpec,
+        outs: tuple[TensorSpec, ...],
+    ) -> tuple[Record, int]:
+        primitive = primitive_of(Node(symbol, -1, values))
+        arguments = primitive.arguments(spec, primitive.named(values))
+        with torch.device("meta"):
+            holes = [Hole(index, out.shape) for index, out in enumerate(outs)]
+            trained = primitive.module(*holes, **arguments)
+            run = trained
+            if primitive.merged:
+                flags = dict.fromkeys(primitive.merged, True)
+                run = primitive.module(*holes, **arguments, **flags)
+        record = trace(run, (self.batch, *spec.shape))
+        return record, sum(parameter.numel() for parameter in trained.parameters())
+
+    @staticmethod
+    def _out(group: Sequence[Node], spec: TensorSpec) -> TensorSpec:
+        for node in group:
+            spec = flow(node, spec)
+        return spec
+
+
+def block_names(root: Node, spec: TensorSpec) -> Iterator[str]:
+    """Module path of every block, in the order of `Costs.blocks`."""
+    for part in plan(root, spec):
+        yield from part.paths()

@@ -1,0 +1,130 @@
+"""From a configuration to live objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hwprofile.blocks import BlockTable
+from hwprofile.device import Target, get_target
+from nas.config import Config
+from nas.evaluate import Bounds, Evaluator
+from nas.objectives import ACCURACY, LATENCY, SCORE, Objective
+from nas.plugins import PREDICTORS, PluginError, find
+from nas.strategies import STRATEGIES
+from nas.strategies.base import Problem, Strategy
+from predictors.base import Context, Predictor
+from predictors.entropy import EntropyPredictor
+from predictors.latency import LatencyPredictor
+from searchspace.architecture import Architecture
+from searchspace.grammar import Grammar
+from searchspace.read import read_grammar
+from searchspace.shapes import TensorSpec, image
+from searchspace.tree import FLOAT
+
+INTEGER_SCHEME = "w8a8"
+"""The scheme that `--quantize` offers every block beside the network's own precision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The live objects of a run."""
+
+    config: Config
+    grammar: Grammar
+    spec: TensorSpec
+    target: Target
+    evaluator: Evaluator
+    objectives: tuple[Objective, ...]
+
+    def strategy(self, seeds: tuple[Architecture, ...]) -> Strategy:
+        """A fresh strategy, as the configuration says.
+
+        Raises:
+            PluginError: it cannot be found or made.
+        """
+        problem = Problem(
+            grammar=self.grammar,
+            objectives=self.objectives,
+            seed=self.config.seed,
+            evaluations=self.config.evaluations,
+            seeds=seeds,
+        )
+        strategy: Strategy = find("strategy", self.config.strategy, STRATEGIES)(problem)
+        return strategy
+
+
+def objectives(config: Config) -> tuple[Objective, ...]:
+    """What a run optimises: accuracy where there are data, else the score; and latency."""
+    return (ACCURACY if config.data else SCORE, LATENCY)
+
+
+def assemble(config: Config) -> Parts:
+    """The parts that a configuration describes.
+
+    Raises:
+        GrammarError: the space's text is at fault.
+        UnknownTargetError: there is no such device.
+        PluginError: there is no such predictor, or it cannot be made.
+        ValueError: a limit or option does not fit the space or the target.
+    """
+    target = get_target(config.target)
+    grammar = read_grammar(
+        config.space_text,
+        source=config.space,
+        classes=config.classes,
+        limits=config.limits,
+        schemes=_schemes(config, target),
+    )
+    spec = image(config.channels, config.resolution, config.resolution)
+    table = BlockTable(spec, batch=config.batch, precision=config.precision)
+    context = Context(
+        grammar=grammar,
+        spec=spec,
+        costs=lambda architecture: table.costs(architecture.root),
+        quantized=config.quantize,
+    )
+    evaluator = Evaluator(
+        table=table,
+        latency=LatencyPredictor(target),
+        entropy=EntropyPredictor(context),
+        quality=_quality(config, context),
+        bounds=Bounds(
+            budget_ms=config.budget_ms,
+            max_params=config.max_params,
+            max_macs=config.max_macs,
+            max_effectiveness=config.max_effectiveness,
+        ),
+    )
+    return Parts(
+        config=config,
+        grammar=grammar,
+        spec=spec,
+        target=target,
+        evaluator=evaluator,
+        objectives=objectives(config),
+    )
+
+
+def _schemes(config: Config, target: Target) -> tuple[str, ...]:
+    if config.precision not in target.device.schemes:
+        raise ValueError(
+            f"{config.target} has no '{config.precision}'; it has {', '.join(target.device.schemes)}"
+        )
+    if not config.quantize:
+        return (FLOAT,)
+    if INTEGER_SCHEME not in target.device.schemes:
+        raise ValueError(f"{config.target} does not accelerate {INTEGER_SCHEME}: drop --quantize")
+    return (FLOAT, INTEGER_SCHEME)
+
+
+def _quality(config: Config, context: Context) -> Predictor:
+    if config.predictor is None:
+        return EntropyPredictor(context)
+    made = find("predictor", config.predictor, PREDICTORS)
+    try:
+        predictor: Predictor = made(context)
+    except Exception as fault:  # noqa: BLE001 - foreign code can raise anything; it is told
+        raise PluginError(f"cannot make the predictor '{config.predictor}': {fault}") from fault
+    if not callable(getattr(predictor, "predict", None)):
+        raise PluginError(f"the predictor '{config.predictor}' must have a method 'predict'")
+    return predictor

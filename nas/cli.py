@@ -1,0 +1,57 @@
+"""The command line: `nas COMMAND …`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from nas.commands import export, predict, resume, search, spaces, targets
+from nas.names import NameClashError, check_names
+
+COMMANDS = (search, resume, spaces, targets, predict, export)
+USAGE, FAULT, INTERRUPTED = 2, 1, 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="nas",
+        description="Neural architecture search: from a grammar to a network that keeps its latency.",
+        epilog="example:\n  nas search --space conv_large_kernel --target a100 --budget 5ms\n",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add(commands)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns 0, 2 for a fault of usage, 1 for any other, 130 when interrupted."""
+    args = parser().parse_args(arguments)
+    try:
+        check_names()
+        return int(args.run(args))
+    except NameClashError as fault:
+        return _tell(fault, FAULT)
+    except KeyboardInterrupt:
+        return _tell("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away; let the interpreter's own flush find an open end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAULT
+    except Exception as fault:
+        from nas.faults import USAGE_FAULTS, USER_FAULTS, sentence  # heavy: all packages
+
+        if isinstance(fault, USAGE_FAULTS):
+            return _tell(sentence(fault), USAGE)
+        if isinstance(fault, USER_FAULTS):
+            return _tell(sentence(fault), FAULT)
+        raise
+
+
+def _tell(message: object, code: int) -> int:
+    print(f"nas: {message}", file=sys.stderr)
+    return code

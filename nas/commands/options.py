@@ -1,0 +1,83 @@
+"""Arguments that several commands take."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TypeVar
+
+from nas.quantities import parse_count, parse_limit, parse_time_ms
+
+T = TypeVar("T")
+PRECISIONS = ("fp16", "bf16", "fp32")
+
+
+def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """A parser whose message argparse shows to the user as it is."""
+
+    def parsed(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as fault:
+            raise argparse.ArgumentTypeError(str(fault)) from None
+
+    return parsed
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """A parser of integers of at least `least`."""
+
+    def parsed(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"an integer of at least {least} is needed; got '{text}'")
+        return int(text)
+
+    return parsed
+
+
+time_ms = argument(parse_time_ms)
+count = argument(parse_count)
+limit = argument(parse_limit)
+
+
+def add_target(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """`--target`."""
+    parser.add_argument(
+        "--target",
+        required=required,
+        metavar="NAME",
+        help="device that latency is predicted for: a name of 'nas targets', or a TOML file",
+    )
+
+
+def add_shape(parser: argparse.ArgumentParser, *, resolution: int | None, batch: int | None) -> None:
+    """`--batch`, `--resolution`, `--precision`."""
+    parser.add_argument(
+        "--batch",
+        type=whole(1),
+        default=batch,
+        metavar="N",
+        help=f"images in one forward pass (default {batch or 'as recorded, else 1'})",
+    )
+    parser.add_argument(
+        "--resolution",
+        type=whole(1),
+        default=None,
+        metavar="PIXELS",
+        help=f"height and width of the input (default {resolution or 'as recorded, else 224'})",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp16" if batch else None,
+        help="number format of the network (default fp16)",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """`--json`."""
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON object to standard output, everything else to standard error",
+    )

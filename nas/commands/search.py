@@ -1,0 +1,167 @@
+"""`nas search`: find a network within a budget."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nas.commands import options
+from nas.config import Config
+
+EXAMPLES = """examples:
+  nas search --space conv_large_kernel --target a100 --budget 5ms
+  nas search --space conv_large_kernel --target a100 --budget 800us --quantize --seed 1
+  nas search --space conv_large_kernel --target a100 --budget 1ms --data digits --workers 2
+  nas search --space my.grammar --target my_device.toml --budget 2ms --max-params 11.7M --json
+"""
+EVALUATIONS, EVALUATIONS_WITH_DATA = 3000, 200
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's arguments."""
+    parser = commands.add_parser(
+        "search",
+        help="find a network within a latency budget",
+        description="Find a network of a space that is fast enough on a device. Without --data the "
+        "search is training-free and knows no accuracy; with it, a supernet is trained and judged.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--space", required=True, metavar="NAME", help="space of 'nas spaces', or a .grammar file"
+    )
+    options.add_target(parser)
+    parser.add_argument(
+        "--budget",
+        type=options.time_ms,
+        metavar="TIME",
+        help="largest latency, with unit (5ms, 800us, 0.005s), held at the upper end of its range",
+    )
+    options.add_shape(parser, resolution=224, batch=1)
+    _add_bounds(parser)
+    _add_method(parser)
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run's folder (default a new one in runs/)"
+    )
+    options.add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_bounds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--classes", type=options.whole(2), metavar="N", help="size of the output (default 1000)"
+    )
+    parser.add_argument(
+        "--max-params", type=options.count, metavar="N", help="largest number of parameters (11.7M)"
+    )
+    parser.add_argument(
+        "--max-macs",
+        type=options.count,
+        metavar="N",
+        help="largest number of multiply-adds for one image (1.8G)",
+    )
+    parser.add_argument(
+        "--max-effectiveness",
+        type=options.argument(_positive),
+        default=0.5,
+        metavar="RHO",
+        help="DeepMAD's bound on depth over width (default 0.5)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=options.limit,
+        action="append",
+        default=[],
+        metavar="NAME=LOW..HIGH",
+        help="narrow a domain of the space, such as width=32..256; may be given several times",
+    )
+
+
+def _add_method(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        metavar="NAME",
+        help="train a supernet on this data set ('digits', or an .npz file) and rank by accuracy",
+    )
+    parser.add_argument(
+        "--quantize",
+        action="store_true",
+        help="search the precision of every block too: the network's own or W8A8",
+    )
+    parser.add_argument(
+        "--predictor",
+        metavar="NAME",
+        help="quality predictor instead of DeepMAD's score: a plug-in or package.module:Class",
+    )
+    parser.add_argument(
+        "--strategy",
+        default="evolution",
+        metavar="NAME",
+        help="evolution, tpe, random, a plug-in or package.module:Class (default evolution)",
+    )
+    parser.add_argument(
+        "--evaluations",
+        type=options.whole(1),
+        metavar="N",
+        help=f"candidates to evaluate (default {EVALUATIONS}; {EVALUATIONS_WITH_DATA} with --data)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=options.whole(0),
+        default=0,
+        metavar="N",
+        help="Ray actors that judge candidates (default 0: the process itself)",
+    )
+    parser.add_argument("--ray-address", metavar="HOST:PORT", help="Ray cluster to join")
+    parser.add_argument(
+        "--seed", type=options.whole(0), default=0, help="decides every random choice (default 0)"
+    )
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError(f"a number above 0 is needed; got '{text}'")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search, and leave a run behind."""
+    from nas.pipeline import new_folder, perform  # heavy: torch
+
+    config = _config(args)
+    folder = args.out or new_folder(Path("runs"), config)
+    return perform(folder, config, as_json=args.json, resume=False)
+
+
+def _config(args: argparse.Namespace) -> Config:
+    from nas.fit_data import fit_to_data  # heavy: torch
+    from searchspace.space import load_space, space_text
+
+    space = load_space(args.space)
+    config = Config(
+        space=args.space,
+        space_text=space_text(args.space),
+        target=args.target,
+        budget_ms=args.budget,
+        batch=args.batch,
+        resolution=args.resolution or space.input.height,
+        channels=space.input.channels,
+        precision=args.precision,
+        classes=args.classes or space.classes,
+        max_params=args.max_params,
+        max_macs=args.max_macs,
+        max_effectiveness=args.max_effectiveness,
+        quantize=args.quantize,
+        predictor=args.predictor,
+        strategy=args.strategy,
+        data=args.data,
+        workers=args.workers,
+        ray_address=args.ray_address,
+        seed=args.seed,
+        evaluations=args.evaluations or (EVALUATIONS_WITH_DATA if args.data else EVALUATIONS),
+        limits=dict(args.limit),
+    )
+    if args.data is None:
+        return config
+    return fit_to_data(config, resolution=args.resolution, classes=args.classes)

@@ -1,0 +1,96 @@
+"""One complete, frozen configuration of a run, saved with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any
+
+FORMAT = "nas-config"
+VERSION = 1
+
+
+class ConfigError(ValueError):
+    """A configuration that is not complete or not understood."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that decides the outcome of a run."""
+
+    space: str
+    """Name of a space that ships, or path of a grammar file."""
+    space_text: str
+    """The grammar's text, so that the run can go on though the file has changed."""
+    target: str
+    """Device that latency is predicted for."""
+    budget_ms: float | None
+    """Largest latency allowed at the upper end of its range, in milliseconds."""
+    batch: int = 1
+    """Images in one forward pass, as far as latency and memory go; at least 1."""
+    resolution: int = 224
+    """Height and width of the input, in pixels; at least 1."""
+    channels: int = 3
+    """Channels of the input; at least 1."""
+    precision: str = "fp16"
+    """Precision scheme of every block that has none of its own."""
+    classes: int = 1000
+    """Size of the output; at least 2."""
+    max_params: int | None = None
+    """Largest number of parameters allowed."""
+    max_macs: int | None = None
+    """Largest number of multiply-adds allowed, for one image."""
+    max_effectiveness: float = 0.5
+    """DeepMAD's bound on depth over width; the paper's value for mobile networks."""
+    quantize: bool = False
+    """Whether every block may take the target's integer scheme."""
+    predictor: str | None = None
+    """Quality predictor instead of DeepMAD's score: `package.module:Class` or a plug-in's name."""
+    strategy: str = "evolution"
+    """Search strategy, by name or `package.module:Class`."""
+    data: str | None = None
+    """Data set that a supernet is trained on; none: training-free."""
+    workers: int = 0
+    """Ray actors that judge candidates; 0: in the process itself."""
+    ray_address: str | None = None
+    """Ray cluster to join; none: a private one, if there are workers."""
+    seed: int = 0
+    """Decides every random choice."""
+    evaluations: int = 3000
+    """Candidates to evaluate."""
+    limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Domains narrowed for this run: smallest and largest value, by the domain's name."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form, with format and version."""
+        record = asdict(self)
+        record["limits"] = {name: list(ends) for name, ends in self.limits.items()}
+        return {"format": FORMAT, "version": VERSION, **record}
+
+    @classmethod
+    def from_json(cls, record: object) -> Config:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ConfigError: another format or version, a key that is missing or unknown, a wrong type.
+        """
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            raise ConfigError(f"the file is no configuration: 'format' must be '{FORMAT}'")
+        if record.get("version") != VERSION:
+            raise ConfigError(
+                f"the configuration has version {record.get('version')}; this release reads {VERSION}"
+            )
+        given = {key: value for key, value in record.items() if key not in ("format", "version")}
+        known = {f.name: f for f in fields(cls)}
+        for key in given:
+            if key not in known:
+                raise ConfigError(f"unknown key '{key}' in the configuration")
+        for name, entry in known.items():
+            required = entry.default is MISSING and entry.default_factory is MISSING
+            if required and name not in given:
+                raise ConfigError(f"the configuration lacks '{name}'")
+        limits = given.get("limits", {})
+        if not isinstance(limits, dict):
+            raise ConfigError("'limits' must be an object of [smallest, largest]")
+        given["limits"] = {name: (int(ends[0]), int(ends[1])) for name, ends in limits.items()}
+        return cls(**given)

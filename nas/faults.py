@@ -1,0 +1,48 @@
+"""Which exceptions are a user's faults, and how they are told: a sentence, no traceback."""
+
+from __future__ import annotations
+
+from hwprofile.device import DeviceFileError, UnknownTargetError
+from hwprofile.kernel_table import KernelTableError
+from hwprofile.trace import TraceError
+from nas.config import ConfigError
+from nas.data import DataError
+from nas.evaluate import PredictorFault
+from nas.export.folder import ExportError
+from nas.plugins import PluginError
+from nas.record import RecordError
+from nas.search import NoFeasibleError
+from nas.usage import UsageError
+from searchspace.check import TreeError
+from searchspace.grammar import GrammarError
+from searchspace.shapes import ShapeError
+from searchspace.space import UnknownSpaceError
+from searchspace.text import TreeTextError
+
+USAGE_FAULTS = (UsageError, UnknownSpaceError, UnknownTargetError, PluginError)
+"""Something that was typed: exit code 2."""
+USER_FAULTS = (
+    ConfigError,
+    DataError,
+    DeviceFileError,
+    ExportError,
+    GrammarError,
+    KernelTableError,
+    NoFeasibleError,
+    OSError,
+    PredictorFault,
+    RecordError,
+    ShapeError,
+    TraceError,
+    TreeError,
+    TreeTextError,
+)
+"""Something that a file, a device or the space does not allow: exit code 1."""
+
+
+def sentence(fault: BaseException) -> str:
+    """What a fault says, for people."""
+    if isinstance(fault, OSError) and fault.strerror:
+        place = f": {fault.filename}" if fault.filename else ""
+        return f"{fault.strerror}{place}; what was recorded before is kept"
+    return str(fault)

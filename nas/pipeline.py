@@ -1,0 +1,180 @@
+"""A whole run, from its configuration to the exported winner."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from torch import nn
+
+from nas.assemble import Parts, assemble, objectives
+from nas.config import Config
+from nas.export.folder import export
+from nas.record import BEST, RESULT, Record, RecordError, create
+from nas.report.architecture import architecture_table
+from nas.report.result import result
+from nas.report.tables import front_table
+from nas.search import Progress, front_of, run
+from nas.trial import Trial
+
+DATA_FREE = (
+    "Data-free: ranked by {score}, a training-free score; no accuracy is known. "
+    "Add --data to train a supernet and rank by accuracy."
+)
+WITH_DATA = "Ranked by the accuracy on {data} with weights inherited from a supernet."
+SCHEMES_SEARCHED = (
+    "Precision is searched and priced for each block; the exported module is in float, since real "
+    "quantized modules are not part of this release."
+)
+
+
+def new_folder(parent: Path, config: Config) -> Path:
+    """A folder for a new run that nothing has yet, named by time, space and target."""
+    space, target = Path(config.space).stem, Path(config.target).stem
+    name = f"{datetime.now():%Y%m%d-%H%M%S}-{space}-{target}"
+    folder, number = parent / name, 1
+    while folder.exists():
+        number += 1
+        folder = parent / f"{name}-{number}"
+    return folder
+
+
+def perform(folder: Path, config: Config, *, as_json: bool, resume: bool) -> int:
+    """Run a configuration in a folder to its end, or go on from where the folder's record ends.
+
+    Args:
+        folder: the run's folder; new unless `resume`.
+        config: what to run.
+        as_json: print the result as one JSON object to standard output, all else to standard error.
+        resume: go on with what the folder holds.
+
+    Returns:
+        The exit code.
+    """
+    people = Console(stderr=as_json)
+    if resume and (folder / RESULT).exists():
+        people.print(f"{folder} is finished; this is its result.", markup=False, highlight=False)
+        _show(people, folder, _read_result(folder), as_json)
+        return 0
+    parts = assemble(config)
+    record = Record(folder, config, objectives(config)) if resume else _create(folder, config)
+    with record:
+        people.print(f"run {folder}", markup=False, highlight=False)
+        said = WITH_DATA if config.data else DATA_FREE
+        score = config.predictor or "DeepMAD's entropy"
+        people.print(said.format(score=score, data=config.data), markup=False)
+        if config.quantize:
+            people.print(SCHEMES_SEARCHED, markup=False)
+        outcome = _search(parts, record, folder)
+        record.write_result(outcome)
+    _show(people, folder, outcome, as_json)
+    return 0
+
+
+def _create(folder: Path, config: Config) -> Record:
+    return create(folder, config, objectives(config))
+
+
+def _search(parts: Parts, record: Record, folder: Path) -> dict[str, Any]:
+    """The search itself, the choice, and the export of what was chosen."""
+    bar = Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[best]}"),
+        console=Console(stderr=True),
+    )
+    module: nn.Module | None = None
+    extra: dict[str, float] = {}
+    with bar:
+        if parts.config.data is None:
+            front = front_of(parts, _run(parts, record, bar))
+        else:
+            from nas.data_search import judged, train_winner  # only where there are data
+
+            with judged(parts, folder, bar):
+                front = front_of(parts, _run(parts, record, bar))
+            module, extra = train_winner(parts, front[0], folder, bar)
+    best = front[0]
+    export(
+        best.architecture,
+        parts.spec,
+        folder / BEST,
+        weights=module,
+        seed=parts.config.seed,
+        facts=_facts(parts, best, extra),
+    )
+    return result(folder, best, front, extra=extra)
+
+
+def _run(parts: Parts, record: Record, bar: Bar) -> list[Trial]:
+    task = bar.add_task("search", total=parts.config.evaluations, best="")
+    name = parts.objectives[0].name
+
+    def show(progress: Progress) -> None:
+        best = progress.best
+        text = "no feasible design yet"
+        if best is not None:
+            text = f"{name} {best.values[name]:,.4g} at {best.values['latency_ms']:.3f} ms"
+        if progress.resumed:
+            text += f" ({progress.resumed} from the record)"
+        bar.update(task, completed=progress.done, best=text)
+
+    trials = run(parts, record, show)
+    bar.update(task, total=len(trials))
+    return trials
+
+
+def _facts(parts: Parts, best: Trial, extra: Mapping[str, float]) -> dict[str, Any]:
+    config = parts.config
+    facts: dict[str, Any] = {
+        "target": config.target,
+        "batch": config.batch,
+        "precision": config.precision,
+        "budget_ms": config.budget_ms,
+        "seed": config.seed,
+    }
+    return {**facts, **best.values, **extra}
+
+
+def _read_result(folder: Path) -> dict[str, Any]:
+    try:
+        outcome: dict[str, Any] = json.loads((folder / RESULT).read_text("utf-8"))
+        if not isinstance(outcome["front"], list) or "key" not in outcome["best"]:
+            raise KeyError("front")
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as fault:
+        raise RecordError(
+            f"{folder / RESULT} is damaged ({fault}): delete it and resume, which makes it again"
+        ) from None
+    return outcome
+
+
+def _show(people: Console, folder: Path, outcome: Mapping[str, Any], as_json: bool) -> None:
+    people.print(front_table(outcome))
+    people.print(architecture_table(outcome["best"]["architecture"]))
+    best = outcome["best"]
+    if "test_accuracy" in best:
+        people.print(
+            f"trained alone: {best['test_accuracy']:.2%} on test data that the search never saw",
+            highlight=False,
+        )
+    people.print(
+        f"exported to {folder / BEST}: run 'python {folder / BEST}/model.py', "
+        f"or nas.load('{folder / BEST}')",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    if as_json:
+        json.dump(outcome, sys.stdout, indent=2)
+        print()
+
+

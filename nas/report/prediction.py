@@ -1,0 +1,61 @@
+"""A prediction for people: totals, families, and the costliest kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.table import Table
+
+from nas.quantities import format_bytes, format_count
+
+_SHOWN = 25
+
+
+def prediction_tables(prediction: Mapping[str, Any]) -> Iterator[Table]:
+    """The tables of a prediction: totals, shares by family, kernels from the costliest on."""
+    yield _totals(prediction)
+    yield _families(prediction)
+    yield _kernels(prediction)
+
+
+def _totals(p: Mapping[str, Any]) -> Table:
+    table = Table(title=f"{p['network']} on {p['target']}", title_justify="left", show_header=False)
+    shape = "x".join(map(str, (p["batch"], *p["input"])))
+    table.add_row(
+        "latency",
+        f"{p['latency_ms']:.3f} ms, range {p['low_ms']:.3f} to {p['high_ms']:.3f} ms",
+    )
+    table.add_row("for", f"{shape}, {p['precision']}, {p['runtime']}")
+    table.add_row("MACs for one image", format_count(p["macs"]))
+    table.add_row("parameters", format_count(p["params"]))
+    table.add_row("peak activation memory", format_bytes(p["peak_bytes"]))
+    return table
+
+
+def _families(p: Mapping[str, Any]) -> Table:
+    table = Table("kernel", "launches", "ms", "share")
+    sums: dict[str, tuple[int, float]] = {}
+    for row in p["kernels"]:
+        name = f"{row['op']} {row['scheme']}"
+        launches, ms = sums.get(name, (0, 0.0))
+        sums[name] = (launches + 1, ms + row["latency_ms"])
+    total = p["latency_ms"] or 1.0
+    for name, (launches, ms) in sorted(sums.items(), key=lambda item: -item[1][1]):
+        table.add_row(name, str(launches), f"{ms:.4f}", f"{ms / total:.1%}")
+    return table
+
+
+def _kernels(p: Mapping[str, Any]) -> Table:
+    rows = sorted(p["kernels"], key=lambda row: -row["latency_ms"])
+    title = f"the {_SHOWN} costliest of {len(rows)} kernels" if len(rows) > _SHOWN else "kernels"
+    table = Table("where", "kernel", "m x n x k", "us", "range", "fused", title=title)
+    for row in rows[:_SHOWN]:
+        size = f"{row['m']} x {row['n']} x {row['k']}"
+        if row["groups"] > 1:
+            size += f", {row['groups']} groups"
+        low, value, high = (1e3 * row[name] for name in ("low_ms", "latency_ms", "high_ms"))
+        table.add_row(
+            row["path"], row["op"], size, f"{value:.2f}", f"{low:.2f} – {high:.2f}", row["detail"]
+        )
+    return table

@@ -1,0 +1,161 @@
+"""The loop of a run: ask, evaluate, record, tell; and what follows when it ends.
+
+A run that was stopped is resumed by replay: the strategy is asked again from the start, candidates
+that the record holds are told from it, and only the others are evaluated. Strategies depend on
+nothing but their problem and what they are told, so the front is that of a run never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from nas.assemble import Parts
+from nas.fastest import fastest
+from nas.objectives import Objective
+from nas.pareto import Front, pareto_front
+from nas.record import Record
+from nas.trial import Trial
+from searchspace.architecture import Architecture
+
+GENERATION = 100
+"""Candidates asked for at once where evaluating them is cheap."""
+
+
+class NoFeasibleError(RuntimeError):
+    """No architecture that was found keeps the constraints."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is."""
+
+    done: int
+    """Candidates with an outcome."""
+    total: int
+    """Candidates to evaluate."""
+    best: Trial | None
+    """The best feasible one so far, by the first objective."""
+    resumed: int
+    """How many of the outcomes were read from the record."""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def first_proposals(parts: Parts) -> tuple[Architecture, ...]:
+    """An architecture within the budget, to start from.
+
+    Raises:
+        NoFeasibleError: none was found; says the fastest that was.
+    """
+    budget = parts.config.budget_ms
+    evaluator = parts.evaluator
+
+    def high_ms(architecture: Architecture) -> float:
+        trial = evaluator.check(0, architecture)
+        return trial.values.get("high_ms", float("inf"))
+
+    found, least = fastest(parts.grammar, high_ms, budget or float("inf"))
+    if budget is not None and least > budget:
+        raise NoFeasibleError(
+            f"no architecture of {parts.grammar.name} found meets {budget:g} ms on "
+            f"{parts.config.target} at batch {parts.config.batch} and resolution "
+            f"{parts.config.resolution}: the fastest takes up to {least:.3g} ms; raise the budget, "
+            "or lower --batch or --resolution"
+        )
+    return (found,)
+
+
+def run(parts: Parts, record: Record, on_progress: OnProgress | None = None) -> list[Trial]:
+    """Evaluate as many candidates as the configuration says; returns all trials in order.
+
+    Every trial that cost something is on disk before it is told to the strategy; those that cost
+    nothing, a generation at a time.
+
+    Raises:
+        NoFeasibleError: the budget cannot be met.
+        OSError: the record cannot be written; what it held stays.
+    """
+    known = {trial.architecture.key: trial for trial in record.trials()}
+    strategy = parts.strategy(first_proposals(parts))
+    trials: list[Trial] = []
+    resumed = 0
+    while len(trials) < parts.config.evaluations:
+        asked = strategy.ask(min(GENERATION, parts.config.evaluations - len(trials)))
+        if not asked:
+            break
+        old = [known[a.key] for a in asked if a.key in known]
+        resumed += len(old)
+        fresh = _evaluate(parts, record, len(trials), asked, known)
+        outcomes = {trial.architecture.key: trial for trial in (*old, *fresh)}
+        told = [outcomes[a.key] for a in asked]
+        strategy.tell(told)
+        trials.extend(told)
+        if on_progress is not None:
+            best = best_of(trials, parts.objectives)
+            on_progress(Progress(len(trials), parts.config.evaluations, best, resumed))
+    return trials
+
+
+def _evaluate(
+    parts: Parts,
+    record: Record,
+    first: int,
+    asked: Sequence[Architecture],
+    known: dict[str, Trial],
+) -> list[Trial]:
+    """Evaluate and record the candidates that the record does not hold."""
+    fresh = [a for a in asked if a.key not in known]
+    if not fresh:
+        return []
+    numbers = {a.key: first + i for i, a in enumerate(asked)}
+    found, batch = [], []
+    for trial in parts.evaluator.evaluate(0, fresh):
+        numbered = Trial(
+            number=numbers[trial.architecture.key],
+            architecture=trial.architecture,
+            status=trial.status,
+            values=trial.values,
+            violations=trial.violations,
+            reason=trial.reason,
+        )
+        found.append(numbered)
+        batch.append(numbered)
+        if "accuracy" in trial.values:  # costly: on disk before the next one is awaited
+            record.append(batch, parts.grammar)
+            batch = []
+    if batch:
+        record.append(batch, parts.grammar)
+    return found
+
+
+def front_of(parts: Parts, trials: Sequence[Trial]) -> Front:
+    """The Pareto front of a finished run, best first.
+
+    Raises:
+        NoFeasibleError: no trial keeps all constraints; says how near the nearest came.
+    """
+    front = pareto_front(trials, parts.objectives)
+    if front:
+        return front
+    tried = [trial for trial in trials if trial.status == "infeasible"]
+    if not tried:
+        reasons = {trial.reason for trial in trials if trial.reason} or {"none was proposed"}
+        raise NoFeasibleError(f"no candidate could be evaluated: {'; '.join(sorted(reasons)[:3])}")
+    nearest = min(tried, key=lambda trial: trial.violation)
+    exceeded = ", ".join(f"{k} by {v:.1%}" for k, v in nearest.violations.items() if v > 0)
+    raise NoFeasibleError(
+        f"none of {len(trials)} candidates keeps all constraints; the nearest exceeds {exceeded}: "
+        "loosen that bound, or raise --evaluations"
+    )
+
+
+def best_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Trial | None:
+    """The feasible trial with the best first objective; equal ones by the others, then by key."""
+    feasible = [trial for trial in trials if trial.status == "feasible"]
+    if not feasible:
+        return None
+    return min(feasible, key=lambda t: (t.losses(objectives), t.architecture.key))
+
+
