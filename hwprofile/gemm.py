@@ -218,6 +218,17 @@ def plan_gemm(
     )
 
 
+def extra_us(plan: GemmPlan, share: float, overlap: float) -> float:
+    """Time that the plan gains or loses when its DRAM bytes grow by `share` of themselves.
+
+    The tile stays: fused operands come and go in the epilogue of the tile that was chosen.
+    """
+    others = plan.compute_us**overlap + plan.l2_us**overlap
+    before = (others + plan.dram_us**overlap) ** (1.0 / overlap)
+    after = (others + (plan.dram_us * max(1.0 + share, 0.0)) ** overlap) ** (1.0 / overlap)
+    return float(after - before)
+
+
 def _vector_plan(
     dram_us: float, n: int, k: int, limits: GemmLimits, constants: GemmConstants
 ) -> GemmPlan:

@@ -21,7 +21,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hwprofile.alone import READS, AloneModel, ConvShape
+from hwprofile.alone import READS, AloneModel
+from hwprofile.conv_fp32 import ConvShape
 from hwprofile.device import Target
 from hwprofile.estimate import Estimate
 from hwprofile.kernel import SCHEMES, Kernel

@@ -19,6 +19,7 @@ from hwprofile.gemm import (
     GemmConstants,
     GemmLimits,
     GemmPlan,
+    extra_us,
     gemm_features,
     plan_gemm,
 )
@@ -120,11 +121,17 @@ class WaveModel:
 
     def _product(self, kernel: Kernel) -> Priced:
         m, n, k, groups = kernel.m, kernel.n, kernel.k, kernel.groups
-        plan = self.plan(m, n, k, kernel.scheme, groups=groups, extra_bytes=_fused(kernel))
+        plan = self.plan(m, n, k, kernel.scheme, groups=groups)
+        plain, fused = _plain_bytes(kernel), _fused_bytes(kernel)
+        # Planned without fused bytes, so that the correction sees what it was fitted on and more
+        # bytes are never cheaper.
+        time = plan.time_us
+        if fused:
+            time += extra_us(plan, fused / plain, self._gemm.overlap)
         if groups > 1:
-            return Priced(plan.time_us, "bmm", ())
+            return Priced(time, "bmm", ())
         key = "gemm." + ("bf16" if kernel.scheme == "fp16" else kernel.scheme)
-        return Priced(plan.time_us, key, gemm_features(m, n, k, plan, self._device.sms))
+        return Priced(time, key, gemm_features(m, n, k, plan, self._device.sms))
 
     def _convolution(self, kernel: Kernel) -> Priced:
         if kernel.taps == 1 and kernel.groups == 1:
@@ -137,7 +144,7 @@ class WaveModel:
             kernel.k,
             kernel.scheme,
             groups=kernel.groups,
-            extra_bytes=_fused(kernel),
+            extra_bytes=_fused_bytes(kernel),
         )
         slower = plan.compute_us * (1.0 / self._stream.wide_share - 1.0)
         return Priced(plan.time_us + max(slower, 0.0), "conv2d", ())
@@ -161,11 +168,14 @@ def limits(device: Device, scheme: str) -> GemmLimits:
     )
 
 
-def _fused(kernel: Kernel) -> float:
-    """DRAM bytes beyond those of the plain product; negative where `im2col` repeats an input."""
-    moved = kernel.read_bytes + kernel.weight_bytes + kernel.write_bytes
-    if moved == 0:
-        return 0.0
+def _plain_bytes(kernel: Kernel) -> float:
+    """DRAM bytes of the plain product: both operands and the result, once."""
     act, weight, out = _BYTES[kernel.scheme]
     m, n, k = kernel.m, kernel.n, kernel.k
-    return moved - kernel.groups * (m * k * act + k * n * weight + m * n * out)
+    return kernel.groups * (m * k * act + k * n * weight + m * n * out)
+
+
+def _fused_bytes(kernel: Kernel) -> float:
+    """DRAM bytes beyond those of the plain product; negative where `im2col` repeats an input."""
+    moved = kernel.read_bytes + kernel.weight_bytes + kernel.write_bytes
+    return moved - _plain_bytes(kernel) if moved else 0.0

@@ -15,14 +15,14 @@ import random
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import minimize, nnls
 
 from benchmarks.latency.learn import interval, judge, tree_data
 from benchmarks.latency.rows import (
     BOARDS,
-    CONV_HOST_US,
     Family,
     conv_family,
+    conv_rows,
     fold,
     gemm_family,
     gemm_rows,
@@ -30,6 +30,7 @@ from benchmarks.latency.rows import (
     stream_rows,
 )
 from hwprofile.alone import READS, AloneConstants
+from hwprofile.conv_fp32 import ALGORITHMS, ConvShape, terms
 from hwprofile.device import load_device
 from hwprofile.gemm import GemmConstants, plan_gemm
 from hwprofile.wave import limits
@@ -110,16 +111,45 @@ def fit_alone(op: str, rows: list[tuple[int, int, str, float]]) -> AloneConstant
     return constants(min(found, key=lambda result: float(result.fun)).x)
 
 
-def families(data: Path, gemm: GemmConstants, alone: dict[str, AloneConstants]) -> list[Family]:
+def fit_conv(rows: list[tuple[ConvShape, str, float]]) -> dict[str, list[float]]:
+    """Coefficients of each algorithm, on its rows of the folds 0 to 2.
+
+    Non-negative least squares on relative errors, reweighted towards least absolute errors.
+    """
+    sms = load_device("a100-pcie-80gb").sms
+    found = {}
+    for name in ALGORITHMS:
+        chosen = [
+            (terms(shape, sms)[name], time)
+            for shape, ran, time in rows
+            if ran == name and fold(shape.c_in, shape.c_out) < 3
+        ]
+        time = np.array([row[1] for row in chosen])
+        matrix = np.array([row[0] for row in chosen]) / time[:, None]
+        weight = np.ones(len(time))
+        for _ in range(20):
+            solved, _ = nnls(matrix * weight[:, None], weight)
+            weight = 1.0 / np.sqrt(np.abs(matrix @ solved - 1.0) + 0.03)
+        found[name] = [float(f"{value:.4g}") for value in solved]
+    return found
+
+
+def families(
+    data: Path,
+    gemm: GemmConstants,
+    alone: dict[str, AloneConstants],
+    conv: dict[str, list[float]],
+) -> list[Family]:
     """All families with rows."""
     found = [gemm_family(data, scheme, gemm) for scheme in ("bf16", "w8a8", "w8", "w4")]
     found += [stream_family(op, rows, alone[op]) for op, rows in stream_rows(data).items()]
-    return [*found, conv_family(data, gemm)]
+    return [*found, conv_family(conv_rows(data), conv)]
 
 
 def toml(
     gemm: GemmConstants,
     alone: dict[str, AloneConstants],
+    conv: dict[str, list[float]],
     ranges: dict[str, tuple[float, float]],
     corrected: list[str],
 ) -> str:
@@ -144,7 +174,7 @@ def toml(
         *(f'"{name}" = [{low:.4f}, {high:.4f}]' for name, (low, high) in ranges.items()),
         "",
         "[alone.conv2d]",
-        f"host_us = {CONV_HOST_US:g}",
+        *(f"{name} = {values}" for name, values in conv.items()),
     ]
     for op, c in alone.items():
         lines += ["", f"[alone.{op}]"]
@@ -160,8 +190,9 @@ def main() -> None:
     arguments = parser.parse_args()
     gemm = fit_gemm(arguments.data)
     alone = {op: fit_alone(op, rows) for op, rows in stream_rows(arguments.data).items()}
+    conv = fit_conv(conv_rows(arguments.data))
     ranges, corrected = {}, []
-    for family in families(arguments.data, gemm, alone):
+    for family in families(arguments.data, gemm, alone, conv):
         # Ranges come from rows kept out by shape; what ships is then fitted on all rows.
         judged, ratio = judge(family, "shape")
         ranges[family.name] = interval(ratio)
@@ -174,7 +205,7 @@ def main() -> None:
             text = json.dumps(data, separators=(",", ":")) + "\n"
             path = OUT / f"a100_{family.name.replace('.', '_')}.json"
             path.write_text(text, encoding="utf-8")
-    text = toml(gemm, alone, ranges, corrected)
+    text = toml(gemm, alone, conv, ranges, corrected)
     if arguments.write:
         (OUT / "fitted.toml").write_text(text, encoding="utf-8")
     print(text)

@@ -15,21 +15,19 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from hwprofile.alone import (
-    CONV_FEATURES,
     STREAM_FEATURES,
     AloneConstants,
-    ConvShape,
-    conv_us,
     stream_features,
     stream_us,
 )
+from hwprofile.conv_fp32 import ALGORITHMS, ConvShape, conv_us
+from hwprofile.conv_fp32 import FEATURES as CONV_FEATURES
 from hwprofile.device import load_device
 from hwprofile.gemm import FEATURES, GemmConstants, gemm_features, plan_gemm
 from hwprofile.wave import limits
 
 SCHEMES = {"w8a8": "sq", "w8": "int8_wo", "w4": "int4_wo"}
 BOARDS = {"NVIDIA A100-PCIE-40GB": "a100-pcie-40gb", "NVIDIA A100 80GB PCIe": "a100-pcie-80gb"}
-CONV_HOST_US = 57.0
 
 
 @dataclass(frozen=True)
@@ -115,34 +113,43 @@ def stream_family(
     return _family(f"alone.{op}", prior, features, STREAM_FEATURES, times, group, alone, roof)
 
 
-def conv_family(data: Path, gemm: GemmConstants) -> Family:
+def conv_rows(data: Path) -> list[tuple[ConvShape, str, float]]:
+    """`(shape, algorithm, time in us)` of the fp32 convolutions."""
     table = pq.read_table(data / "a100_conv_fp32.parquet").to_pydict()
-    board = load_device("a100-pcie-80gb")
     names = ("b", "input_size", "input_channel", "output_channel", "kernel_size", "stride")
-    prior, features, times, group, alone, roof = [], [], [], [], [], []
-    for *sizes, padding, time in zip(
-        *(table[name] for name in (*names, "padding", "latency_ms")), strict=True
-    ):
-        b, size, c_in, c_out, kernel, stride = map(int, sizes)
+    keys = (*names, "padding", "kernel_name", "latency_ms")
+    rows = []
+    for *sizes, kernel, time in zip(*(table[key] for key in keys), strict=True):
+        b, size, c_in, c_out, taps, stride, padding = map(int, sizes)
         shape = ConvShape(
             batch=b,
             size=size,
             c_in=c_in,
             c_out=c_out,
-            kernel=kernel,
+            kernel=taps,
             stride=stride,
-            padding=int(padding),
+            padding=padding,
         )
-        best, seen = conv_us(shape, board, gemm, CONV_HOST_US)
+        algorithm = next(name for name, mark in ALGORITHMS.items() if mark in kernel)
+        rows.append((shape, algorithm, time * 1e3))
+    return rows
+
+
+def conv_family(
+    rows: list[tuple[ConvShape, str, float]], coefficients: dict[str, list[float]]
+) -> Family:
+    board = load_device("a100-pcie-80gb")
+    prior, features, times, group, alone, roof = [], [], [], [], [], []
+    for shape, _, time in rows:
+        best, seen = conv_us(shape, board.sms, coefficients)
         prior.append(best)
         features.append(seen)
-        times.append(time * 1e3)
-        group.append(fold(c_in, c_out))
-        alone.append(fold(b, *sizes))
-        pixels = b * shape.out_size**2
-        moved = 4.0 * (b * size**2 * c_in + pixels * c_out + c_in * c_out * kernel**2)
-        macs = pixels * c_in * c_out * kernel**2
-        roof.append(max(macs / 9.75e6, moved / (board.dram_gbps * 1e3)))
+        times.append(time)
+        group.append(fold(shape.c_in, shape.c_out))
+        alone.append(fold(shape.batch, shape.size, shape.c_in, shape.c_out))
+        pixels, weights = shape.batch * shape.out_size**2, shape.c_in * shape.c_out * 9
+        moved = shape.batch * shape.size**2 * shape.c_in + pixels * shape.c_out + weights
+        roof.append(max(pixels * weights / 9.75e6, 4.0 * moved / (board.dram_gbps * 1e3)))
     return _family("alone.conv2d", prior, features, CONV_FEATURES, times, group, alone, roof)
 
 
