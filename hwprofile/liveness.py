@@ -15,9 +15,9 @@ def peak_bytes(record: Record, bytes_per_element: int = 2) -> int:
     Counted are the inputs and what calls write: a call that is neither view nor in-place holds its
     inputs and all its outputs together. Memory is alive from the call that writes it (an input's
     from the start) to the last call that reads it through any name; a view keeps its base alive and
-    costs nothing; an in-place write costs nothing. Outputs stay alive to the end. What no call reads
-    and is no output dies at once. Parameters, workspace within a kernel and fragmentation are not
-    counted, nor is fusion: every intermediate that torch would store is stored.
+    costs nothing; an in-place write costs nothing. Outputs stay alive to the end. What no call
+    reads and is no output dies at once. Parameters, workspace within a kernel and fragmentation are
+    not counted, nor is fusion: every intermediate that torch would store is stored.
 
     For blocks that each read only the block before, the peak of the chained record is the largest
     of the blocks' peaks.

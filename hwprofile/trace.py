@@ -92,10 +92,8 @@ def trace(
 
 
 def _last_frame(error: BaseException) -> FrameType | None:
-    frame: FrameType | None = None
-    for frame, _ in walk_tb(error.__traceback__):
-        pass
-    return frame
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return frames[-1] if frames else None
 
 
 def _meta_input(
