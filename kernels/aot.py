@@ -1,0 +1,268 @@
+"""Compile a Triton kernel for a GPU that is not here, and read what it uses.
+
+Neither a GPU nor a driver is needed: Triton lowers the kernel to a cubin, and `cuobjdump` and
+`nvdisasm`, which ship inside Triton's wheel, read registers, memory and instructions from it. The
+same kernel differs from one Triton version to the next, so the version is part of every record.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_WARP_THREADS = 32
+_TRITON_DTYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+
+
+class AheadOfTimeError(RuntimeError):
+    """A kernel could not be compiled or read without its GPU; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelSource:
+    """A Triton kernel with everything that its compilation depends on, short of the GPU."""
+
+    kernel: Any
+    """The `@triton.jit` function."""
+    signature: Mapping[str, str]
+    """Triton type of every run-time argument by its name, such as `*fp16` (a pointer) or `i32`."""
+    constants: Mapping[str, int | bool | str | None]
+    """Value of every `tl.constexpr` argument by its name."""
+    aligned: frozenset[str] = frozenset()
+    """Run-time arguments that are multiples of 16 (pointers: in bytes). The launcher finds this
+    out by itself; it decides whether loads are vectors."""
+    warps: int = 4
+    """Warps (of 32 threads) in a block: a power of two."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledKernel:
+    """What one kernel uses on one GPU architecture, as compiled by one Triton version."""
+
+    name: str
+    """The kernel function."""
+    architecture: str
+    """Such as `sm_80`."""
+    triton_version: str
+    """Part of every key: registers and occupancy change with it."""
+    ptx_version: str
+    """The PTX language version that Triton emitted, such as `8.7`."""
+    warps: int
+    """Warps in a block."""
+    registers: int
+    """32-bit registers a thread; 255 at most."""
+    stack_bytes: int
+    """Local memory a thread, in bytes: where spilled registers go."""
+    spills: int
+    """Instructions in the code that write or read local memory; 0 is the aim."""
+    shared_bytes: int
+    """Shared memory a block, in bytes."""
+    instructions: tuple[tuple[str, int], ...] = field(repr=False)
+    """Mnemonic without modifiers (`FFMA`, `LDG`) and its count in the code, commonest first.
+    Counts of the text: a loop body counts once, however often it runs."""
+
+    @property
+    def threads(self) -> int:
+        """Threads in a block."""
+        return self.warps * _WARP_THREADS
+
+    def count(self, *mnemonics: str) -> int:
+        """Add up the instructions that carry one of these mnemonics; 0 if none does."""
+        return sum(number for mnemonic, number in self.instructions if mnemonic in mnemonics)
+
+    def share(self, *mnemonics: str) -> float:
+        """Divide `count` by the number of all instructions: from 0 to 1."""
+        return self.count(*mnemonics) / max(1, sum(number for _, number in self.instructions))
+
+
+def specialise(
+    kernel: Any,
+    *,
+    constants: Mapping[str, int | bool | str | None],
+    dtype: torch.dtype,
+    pointers: Mapping[str, torch.dtype],
+    multiples_of_16: Iterable[str],
+    warps: int,
+) -> KernelSource:
+    """Describe a kernel whose pointers end in `_ptr` and whose other run-time arguments are i32.
+
+    Args:
+        kernel: The `@triton.jit` function.
+        constants: Value of every `tl.constexpr` argument by its name.
+        dtype: What the pointers point at: float32, float16 or bfloat16.
+        pointers: The pointers that differ from `dtype`; names the kernel lacks are ignored.
+        multiples_of_16: Integers that are; names the kernel lacks are ignored. Pointers always
+            count as aligned, as torch's allocations are.
+        warps: Warps in a block.
+    """
+    names = [name for name in kernel.arg_names if name not in constants]
+    signature = dict.fromkeys(names, "i32")
+    for name in names:
+        if name.endswith("_ptr"):
+            signature[name] = f"*{_TRITON_DTYPES[pointers.get(name, dtype)]}"
+    multiples = set(multiples_of_16)
+    return KernelSource(
+        kernel=kernel,
+        signature=signature,
+        constants=constants,
+        aligned=frozenset(n for n in names if n.endswith("_ptr") or n in multiples),
+        warps=warps,
+    )
+
+
+def compile_kernel(source: KernelSource, architecture: str) -> CompiledKernel:
+    """Compile a kernel for a named GPU architecture and read its resources.
+
+    Takes 0.2–1.3 s a kernel on a CPU core, much more when registers spill; Triton's cache on disk
+    answers a repeated request.
+
+    Args:
+        source: The kernel and its specialisation.
+        architecture: `sm_` and the compute capability without its dot: `sm_80`, `sm_90`.
+
+    Returns:
+        The record of the compiled kernel.
+
+    Raises:
+        ValueError: If the architecture's name or the source's arguments do not fit.
+        AheadOfTimeError: If Triton, its tools or the compilation fail.
+    """
+    capability = _capability(architecture)
+    triton = _triton()
+    _check_arguments(source)
+    compiled = _compile(triton, source, capability)
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder) / "kernel.cubin"
+        cubin.write_bytes(compiled.asm["cubin"])
+        usage = _parse_usage(_tool(triton, "cuobjdump", "-res-usage", str(cubin)))
+        instructions = _parse_instructions(_tool(triton, "nvdisasm", "-c", str(cubin)))
+    return CompiledKernel(
+        name=source.kernel.__name__,
+        architecture=architecture,
+        triton_version=triton.__version__,
+        ptx_version=_ptx_version(compiled.asm["ptx"]),
+        warps=source.warps,
+        registers=usage["REG"],
+        stack_bytes=usage["STACK"] + usage["LOCAL"],
+        spills=sum(number for name, number in instructions if name in ("LDL", "STL")),
+        shared_bytes=int(compiled.metadata.shared),
+        instructions=instructions,
+    )
+
+
+def _capability(architecture: str) -> int:
+    match = re.fullmatch(r"sm_(\d{2,3})", architecture)
+    if match is None or int(match[1]) < 80:
+        raise ValueError(
+            "architecture must be sm_ and a compute capability of at least 80, such as sm_80 "
+            f"(A100) or sm_90 (H100); got {architecture!r}"
+        )
+    return int(match[1])
+
+
+def _triton() -> Any:
+    try:
+        import triton
+    except ModuleNotFoundError as error:
+        raise AheadOfTimeError(
+            "compiling ahead of time needs Triton, which is not installed: on Linux, "
+            "pip install 'triton>=3.6'"
+        ) from error
+    return triton
+
+
+def _check_arguments(source: KernelSource) -> None:
+    """Raise unless the source gives each of its kernel's arguments exactly once."""
+    if not hasattr(source.kernel, "cache_key"):
+        raise AheadOfTimeError(
+            f"{source.kernel.__name__} is not a compilable Triton kernel but a "
+            f"{type(source.kernel).__name__}. If TRITON_INTERPRET=1 was set when its module was "
+            "imported, unset it and start a new process."
+        )
+    wanted = list(source.kernel.arg_names)
+    given = [*source.signature, *source.constants]
+    if sorted(wanted) != sorted(given) or not source.aligned <= set(source.signature):
+        raise ValueError(
+            f"{source.kernel.__name__} takes the arguments {wanted}, each in signature or "
+            f"constants, and aligned names run-time ones; got signature {list(source.signature)}, "
+            f"constants {list(source.constants)}, aligned {sorted(source.aligned)}"
+        )
+
+
+def _compile(triton: Any, source: KernelSource, capability: int) -> Any:
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+    from triton.compiler.errors import CompilationError
+    from triton.runtime.errors import PTXASError
+
+    names = list(source.kernel.arg_names)
+    ast = ASTSource(
+        fn=source.kernel,
+        signature={name: source.signature.get(name, "constexpr") for name in names},
+        constexprs=dict(source.constants),
+        attrs={(names.index(name),): [["tt.divisibility", 16]] for name in source.aligned},
+    )
+    # Fused multiply-add is asked for by name because its default changes between versions.
+    options = {"num_warps": source.warps, "enable_fp_fusion": True}
+    try:
+        return triton.compile(
+            ast, target=GPUTarget("cuda", capability, _WARP_THREADS), options=options
+        )
+    except (CompilationError, PTXASError, RuntimeError) as error:
+        raise AheadOfTimeError(
+            f"Triton {triton.__version__} cannot compile {source.kernel.__name__} for "
+            f"sm_{capability} with {dict(source.constants)}: {error}. Usual causes: a dtype that "
+            "the architecture lacks (fp8e4nv before sm_89), blocks that are not powers of two, or "
+            "an architecture newer than this Triton."
+        ) from error
+
+
+def _tool(triton: Any, name: str, *arguments: str) -> str:
+    """Run one of the CUDA binaries in Triton's wheel and return what it prints."""
+    cure = (
+        f"Triton's wheel ships {name}; reinstall Triton, or point TRITON_{name.upper()}_PATH at "
+        "the one in a CUDA toolkit"
+    )
+    try:
+        path = getattr(triton.knobs.nvidia, name).path
+        done = subprocess.run([path, *arguments], check=True, capture_output=True, text=True)
+    except (OSError, RuntimeError) as error:
+        raise AheadOfTimeError(f"{name} does not start ({error}). {cure}.") from error
+    except subprocess.CalledProcessError as error:
+        raise AheadOfTimeError(f"{name} fails: {error.stderr.strip()}. {cure}.") from error
+    return done.stdout
+
+
+def _parse_usage(text: str) -> dict[str, int]:
+    """Read the line `REG:32 STACK:0 SHARED:0 LOCAL:0 ...` of `cuobjdump -res-usage`."""
+    usage = {name: int(number) for name, number in re.findall(r"\b([A-Z]+):(\d+)", text)}
+    if missing := {"REG", "STACK", "LOCAL"} - usage.keys():
+        raise AheadOfTimeError(
+            f"cuobjdump -res-usage printed no {', '.join(sorted(missing))}: {text!r}. Its format "
+            "may have changed; use the cuobjdump of a supported Triton (3.6 or later)."
+        )
+    return usage
+
+
+def _parse_instructions(text: str) -> tuple[tuple[str, int], ...]:
+    """Count mnemonics in lines such as `/*0080*/  @!P0 LDG.E.128 R4, [R2.64] ;`."""
+    found = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_]*)", text)
+    if not found:
+        raise AheadOfTimeError(
+            f"nvdisasm -c printed no instructions: {text[:200]!r}. Use the nvdisasm of a "
+            "supported Triton (3.6 or later)."
+        )
+    return tuple(sorted(Counter(found).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _ptx_version(ptx: str) -> str:
+    match = re.search(r"^\.version\s+([\d.]+)", ptx, re.MULTILINE)
+    return match[1] if match else "unknown"

@@ -1,0 +1,131 @@
+"""Compiling for GPUs that are not here. Triton's interpreter must be off in this process."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import types
+
+import pytest
+import torch
+
+from kernels import aot
+from kernels.aot import AheadOfTimeError, CompiledKernel, KernelSource, compile_kernel
+
+pytest.importorskip("triton", reason="Triton has wheels for Linux only")
+
+from kernels.depthwise_conv_sources import sources
+
+ARCHITECTURES = {"sm_80": (8, 0), "sm_90": (9, 0)}
+
+
+@pytest.fixture(autouse=True)
+def _cold_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+
+
+def depthwise(operation: str, architecture: str, **settings) -> KernelSource:
+    shape = {"dtype": torch.float16, "kernel": 7, "channels": 64, "width": 56} | settings
+    return sources(capability=ARCHITECTURES[architecture], **shape)[operation]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("operation", "settings"),
+    [
+        ("forward", {"activation": "gelu"}),
+        ("forward", {"activation": "gelu", "kernel": 3, "dtype": torch.float32}),
+        ("forward", {"kernel": 31, "dtype": torch.bfloat16, "stride": 2}),
+        ("input_grad", {"stride": 2}),
+        ("weight_grad", {"kernel": 31, "dtype": torch.float32}),
+    ],
+)
+def test_depthwise_compiles_without_spills(architecture, operation, settings):
+    compiled = compile_kernel(depthwise(operation, architecture, **settings), architecture)
+    assert (compiled.spills, compiled.stack_bytes) == (0, 0)
+    # 128 registers leave room for four blocks of four warps on a multiprocessor of 65,536.
+    assert 16 <= compiled.registers <= 128
+    assert 0 <= compiled.shared_bytes <= 48 * 1024
+    assert compiled.count("FFMA") > 0
+    assert 0 < compiled.share("FFMA") < 1
+    assert compiled.threads == 128
+
+
+def test_the_record_names_versions_and_travels():
+    import triton
+
+    compiled = compile_kernel(depthwise("input_grad", "sm_80", kernel=3), "sm_80")
+    assert compiled.name == "depthwise_input_grad_kernel"
+    assert compiled.architecture == "sm_80"
+    assert compiled.triton_version == triton.__version__
+    assert compiled.ptx_version.replace(".", "").isdigit()
+    assert pickle.loads(pickle.dumps(compiled)) == compiled
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        compiled.registers = 0  # type: ignore[misc]
+
+
+def test_unaligned_channels_give_up_vector_loads():
+    even = compile_kernel(depthwise("input_grad", "sm_80", channels=64), "sm_80")
+    odd = compile_kernel(depthwise("input_grad", "sm_80", channels=63), "sm_80")
+    assert odd.count("LDG") > even.count("LDG")
+
+
+@pytest.mark.parametrize("architecture", ["a100", "sm_70", "80", "sm_90a"])
+def test_an_unknown_architecture_is_refused(architecture):
+    with pytest.raises(ValueError, match=r"such as sm_80 .* got"):
+        compile_kernel(depthwise("forward", "sm_80"), architecture)
+
+
+def test_arguments_must_fit_the_kernel():
+    source = depthwise("forward", "sm_80")
+    source = dataclasses.replace(source, constants={"KERNEL": 3})
+    with pytest.raises(ValueError, match="each in signature or constants"):
+        compile_kernel(source, "sm_80")
+
+
+def test_an_interpreted_kernel_names_the_cure():
+    kernel = types.SimpleNamespace(__name__="some_kernel", arg_names=[])
+    source = KernelSource(kernel=kernel, signature={}, constants={})
+    with pytest.raises(AheadOfTimeError, match=r"TRITON_INTERPRET=1 .* unset it"):
+        compile_kernel(source, "sm_80")
+
+
+def test_a_failed_compilation_says_what_and_why():
+    source = depthwise("forward", "sm_80")
+    source = dataclasses.replace(source, constants={**source.constants, "CHANNELS": 48})
+    with pytest.raises(AheadOfTimeError, match="cannot compile depthwise_forward_kernel for sm_80"):
+        compile_kernel(source, "sm_80")
+
+
+def test_a_missing_tool_names_the_cure(monkeypatch):
+    import triton
+
+    tools = types.SimpleNamespace(cuobjdump=types.SimpleNamespace(path="/nowhere/cuobjdump"))
+    monkeypatch.setattr(triton.knobs, "nvidia", tools)
+    with pytest.raises(AheadOfTimeError, match="TRITON_CUOBJDUMP_PATH"):
+        aot._tool(triton, "cuobjdump")
+
+
+def test_listings_are_read():
+    listing = """
+.text.kernel:
+        /*0000*/                   MOV R1, c[0x0][0x28] ;
+        /*0010*/              @!P0 LDG.E.128 R4, [R2.64] ;
+        /*0020*/              @UP1 FFMA.FTZ R0, R4, R5, R0 ;
+        /*0030*/                   STL [R1+0x4], R0 ;
+        /*0040*/                   FFMA R0, R4, R5, R0 ;
+"""
+    counts = aot._parse_instructions(listing)
+    assert counts == (("FFMA", 2), ("LDG", 1), ("MOV", 1), ("STL", 1))
+    usage = " Function kernel:\n  REG:32 STACK:8 SHARED:1024 LOCAL:0 CONSTANT[0]:400 TEXTURE:0"
+    assert aot._parse_usage(usage) | {"REG": 32, "STACK": 8} == aot._parse_usage(usage)
+    with pytest.raises(AheadOfTimeError, match="format may have changed"):
+        aot._parse_usage("REG:32")
+    with pytest.raises(AheadOfTimeError, match="no instructions"):
+        aot._parse_instructions("")
+
+
+def test_shares_of_an_empty_listing_are_zero():
+    fields = dict.fromkeys(("warps", "registers", "stack_bytes", "spills", "shared_bytes"), 1)
+    names = dict.fromkeys(("name", "architecture", "triton_version", "ptx_version"), "")
+    assert CompiledKernel(**fields, **names, instructions=()).share("FFMA") == 0
