@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from math import exp
 from pathlib import Path
@@ -264,7 +264,9 @@ def get_target(name: str) -> Target:
     """
     device = load_device(name)
     table = constants()
-    model = WaveModel(device, GemmConstants(**table["gemm"]), StreamConstants(**table["stream"]))
+    gemm = GemmConstants(**table["gemm"])
+    schemes = {scheme: replace(gemm, **own) for scheme, own in table.get("schemes", {}).items()}
+    model = WaveModel(device, gemm, StreamConstants(**table["stream"]), schemes)
     measured = table["measured"].get(name, {})
     ranges = dict(table["ranges"]["unmeasured"])
     ranges.update(measured.get("ranges", {}))

@@ -168,33 +168,42 @@ def plan_gemm(
     if m == 1 and groups == 1:
         # One row: a matrix-vector kernel streams the weights and has no pipeline to fill.
         return _vector_plan(dram_full, n, k, limits, c)
+    # Local names: this loop runs once for every new kernel of a search.
+    act, weight, partial = limits.act_bytes, limits.weight_bytes, 8.0 * groups * m * n
+    step_us, tile_us, split_us, tile_half = c.step_us, c.tile_us, c.split_us, c.tile_half
+    root, thin = 1.0 / p, c.dram_half * sms
     best, second = math.inf, math.inf
     chosen = (0.0, 0.0, 0.0, 0, 0, 1, 1)
     for bm, bn, resident in menu:
         tiles = -(-m // bm) * -(-n // bn) * groups
+        slots = sms * resident
         work = bm * bn
-        rate = sm_rate / (1.0 + c.tile_half * (bm + bn) / work)
-        row_bytes = min(bm, m) * limits.act_bytes + min(bn, n) * limits.weight_bytes
+        step_work = K_STEP * (work + tile_half * (bm + bn)) / sm_rate
+        row_bytes = (bm if bm < m else m) * act + (bn if bn < n else n) * weight
         tile_best = math.inf
-        for split in _splits(tiles, k, sms * resident):
+        for split in _splits(tiles, k, slots) if tiles + tiles <= slots else (1,):
             ctas = tiles * split
             part = -(-k // split)
             per_sm = -(-ctas // sms)
-            together = min(per_sm, resident)
-            step = max(together * work * K_STEP / rate, c.step_us)
-            compute = -(-per_sm // together) * (-(-part // K_STEP) * step + c.tile_us)
+            together = per_sm if per_sm < resident else resident
+            step = together * step_work
+            if step < step_us:
+                step = step_us
+            compute = -(-per_sm // together) * (-(-part // K_STEP) * step + tile_us)
+            limit = tile_best if tile_best < second else second
+            if compute >= limit:
+                continue  # the norm is never below its largest term
             loads = ctas * part * row_bytes
             extra = 0.0
             if split > 1:
                 # Partial sums are written in fp32 and read again; they stay in L2.
-                loads += 8.0 * groups * m * n * split
-                extra = c.split_us
+                loads += partial * split
+                extra = split_us
             l2 = loads / l2_rate
-            dram = dram_full * (1.0 + c.dram_half * sms / min(ctas, sms * resident))
-            worst = max(compute, l2, dram)
-            if worst + extra >= min(tile_best, second):
-                continue  # the norm is never below its largest term
-            time = (compute**p + l2**p + dram**p) ** (1.0 / p) + extra
+            dram = dram_full * (1.0 + thin / (ctas if ctas < slots else slots))
+            if l2 + extra >= limit or dram + extra >= limit:
+                continue
+            time = (compute**p + l2**p + dram**p) ** root + extra
             if time < tile_best:
                 tile_best = time
                 if time < best:

@@ -10,6 +10,7 @@ Times here are microseconds; `Target` in `device.py` turns them into millisecond
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -77,11 +78,26 @@ class Priced(NamedTuple):
 class WaveModel:
     """Prices kernels on one device from its figures and the constants."""
 
-    __slots__ = ("_device", "_dram", "_fp32", "_gemm", "_limits", "_stream")
+    __slots__ = ("_device", "_dram", "_fp32", "_gemm", "_limits", "_schemes", "_stream")
 
-    def __init__(self, device: Device, gemm: GemmConstants, stream: StreamConstants) -> None:
+    def __init__(
+        self,
+        device: Device,
+        gemm: GemmConstants,
+        stream: StreamConstants,
+        schemes: Mapping[str, GemmConstants] | None = None,
+    ) -> None:
+        """Joins figures and constants.
+
+        Args:
+            device: the published figures.
+            gemm: constants of products.
+            stream: constants of all other kernels.
+            schemes: constants of products in schemes whose kernels are others: by scheme.
+        """
         self._device = device
         self._gemm = gemm
+        self._schemes = {scheme: (schemes or {}).get(scheme, gemm) for scheme in _BYTES}
         self._stream = stream
         self._dram = device.dram_gbps * 1e3
         self._fp32 = device.peak_tflops["fp32"] * 1e6
@@ -117,7 +133,7 @@ class WaveModel:
         """The tile-and-wave plan of a product in `scheme`."""
         lim = self._limits[scheme]
         menu = TILES if lim.tensor_cores else SIMT_TILES
-        return plan_gemm(m, n, k, groups, lim, self._gemm, extra_bytes, menu)
+        return plan_gemm(m, n, k, groups, lim, self._schemes[scheme], extra_bytes, menu)
 
     def _product(self, kernel: Kernel) -> Priced:
         m, n, k, groups = kernel.m, kernel.n, kernel.k, kernel.groups

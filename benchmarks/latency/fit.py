@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from scipy.optimize import minimize, nnls
 from benchmarks.latency.learn import interval, judge, tree_data
 from benchmarks.latency.rows import (
     BOARDS,
+    SCHEMES,
     Family,
     conv_family,
     conv_rows,
@@ -79,6 +81,33 @@ def fit_gemm(data: Path) -> GemmConstants:
     return GemmConstants(**dict(zip(GEMM_START, values, strict=True)))
 
 
+SCHEME_CONSTANTS = ("floor_us", "compute_efficiency", "step_us", "dram_efficiency", "l2_efficiency")
+
+
+def fit_scheme(data: Path, scheme: str, gemm: GemmConstants) -> GemmConstants:
+    """`gemm` with the constants that another kernel family changes, on the folds 0 to 2."""
+    lim = limits(load_device("a100"), scheme)
+    rows = [row for row in gemm_rows(data, scheme) if fold(row[1], row[2]) < 3]
+    rows = random.Random(0).sample(rows, 800)
+    start = np.log([getattr(gemm, name) for name in SCHEME_CONSTANTS])
+
+    def changed(logs: np.ndarray) -> GemmConstants:
+        values = [float(f"{value:.4g}") for value in np.exp(logs)]
+        return replace(gemm, **dict(zip(SCHEME_CONSTANTS, values, strict=True)))
+
+    def loss(logs: np.ndarray) -> float:
+        constants = changed(logs)
+        errors = (
+            abs(math.log(plan_gemm(m, n, k, 1, lim, constants).time_us / time))
+            for m, n, k, time in rows
+        )
+        return sum(min(error, 0.6) for error in errors) / len(rows)
+
+    bounds = [(value - 1.6, value + 1.6) for value in start]
+    options = {"maxfev": 350, "ftol": 1e-4, "xtol": 1e-3}
+    return changed(minimize(loss, start, method="Powell", bounds=bounds, options=options).x)
+
+
 def fit_alone(op: str, rows: list[tuple[int, int, str, float]]) -> AloneConstants:
     """The constants of one operator of the element-wise table, on the folds 0 to 2."""
     chosen = [row for row in rows if fold(row[1]) < 3]
@@ -136,18 +165,18 @@ def fit_conv(rows: list[tuple[ConvShape, str, float]]) -> dict[str, list[float]]
 
 def families(
     data: Path,
-    gemm: GemmConstants,
+    gemm: dict[str, GemmConstants],
     alone: dict[str, AloneConstants],
     conv: dict[str, list[float]],
 ) -> list[Family]:
     """All families with rows."""
-    found = [gemm_family(data, scheme, gemm) for scheme in ("bf16", "w8a8", "w8", "w4")]
+    found = [gemm_family(data, scheme, constants) for scheme, constants in gemm.items()]
     found += [stream_family(op, rows, alone[op]) for op, rows in stream_rows(data).items()]
     return [*found, conv_family(conv_rows(data), conv)]
 
 
 def toml(
-    gemm: GemmConstants,
+    gemm: dict[str, GemmConstants],
     alone: dict[str, AloneConstants],
     conv: dict[str, list[float]],
     ranges: dict[str, tuple[float, float]],
@@ -162,7 +191,16 @@ def toml(
         "# sitar-lab/NeuSight at 6945927 (MIT) for the others; both NVIDIA A100.",
         "",
         "[gemm]",
-        *(f"{name} = {getattr(gemm, name):.4g}" for name in GEMM_START),
+        *(f"{name} = {getattr(gemm['bf16'], name):.4g}" for name in GEMM_START),
+        *(
+            line
+            for scheme in SCHEMES
+            for line in (
+                "",
+                f"[schemes.{scheme}]",
+                *(f"{name} = {getattr(gemm[scheme], name):.4g}" for name in SCHEME_CONSTANTS),
+            )
+        ),
         "",
         "[stream]",
         f"dram_efficiency = {efficiency:.4g}",
@@ -188,7 +226,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the published tables")
     parser.add_argument("--write", action="store_true", help="write into hwprofile/data/")
     arguments = parser.parse_args()
-    gemm = fit_gemm(arguments.data)
+    base = fit_gemm(arguments.data)
+    gemm = {"bf16": base}
+    gemm.update({scheme: fit_scheme(arguments.data, scheme, base) for scheme in SCHEMES})
     alone = {op: fit_alone(op, rows) for op, rows in stream_rows(arguments.data).items()}
     conv = fit_conv(conv_rows(arguments.data))
     ranges, corrected = {}, []

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,10 @@ def measure(data: Path) -> list[Judged]:
     alone = dict(table["alone"])
     conv = alone.pop("conv2d")
     fitted = {op: AloneConstants(**values) for op, values in alone.items()}
-    found = families(data, GemmConstants(**table["gemm"]), fitted, conv)
+    base = GemmConstants(**table["gemm"])
+    gemm = {"bf16": base}
+    gemm.update({scheme: replace(base, **own) for scheme, own in table["schemes"].items()})
+    found = families(data, gemm, fitted, conv)
     return [judge(family, split)[0] for split in ("shape", "row") for family in found]
 
 
