@@ -42,6 +42,8 @@ _HEAVIEST = 1_000_000
 """Largest weight of an alternative."""
 _LONGEST_RANGE = 100_000
 """Most values of one domain."""
+_LETTERS = 100
+"""Longest name or number, in characters."""
 _NESTED = 150
 """Deepest parse tree: about forty calls inside each other."""
 _SCHEME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -144,6 +146,8 @@ class _Reader:
                 if depth > _NESTED:
                     raise self.fault("this nests too deep: give the inner part a rule", part)
                 waiting.extend((child, depth + 1) for child in part.children)
+            elif len(part) > _LETTERS:
+                raise self.fault(f"a name has at most {_LETTERS} letters", part)
             elif part.type == "INT" and len(part) > _DIGITS:
                 raise self.fault(f"an integer has at most {_DIGITS} digits", part)
 

@@ -53,11 +53,13 @@ def _syntax_error(fault: UnexpectedInput, source: str, text: str) -> GrammarErro
     expected: Iterable[str] = ()
     if isinstance(fault, UnexpectedToken):
         expected = fault.accepts or fault.expected
-        found = "the end" if fault.token.type in ("$END", "_NL") else repr(str(fault.token))
+        found = "the end" if fault.token.type in ("$END", "_NL") else repr(str(fault.token[:40]))
         if fault.token.type in ("$END", "_NL"):
             line, column = _behind_last_word(text, line)
     elif isinstance(fault, UnexpectedCharacters):
-        expected = fault.allowed or ()
+        # What the lexer looked for is more than what the parser would take.
+        parser = getattr(fault, "interactive_parser", None)
+        expected = parser.accepts() if parser is not None else fault.allowed or ()
         found = repr(fault.char)
     words = sorted({_EXPECTED.get(name, repr(_literal(name))) for name in expected})
     message = f"expected {' or '.join(words) or 'something else'}; found {found}"

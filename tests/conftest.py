@@ -1,0 +1,18 @@
+"""Lets every test import `strategies`, and gives Hypothesis one profile."""
+
+import sys
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+# Without a deadline: a busy machine is no fault. Derandomised: the same commit, the same cases.
+settings.register_profile(
+    "project",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("project")
