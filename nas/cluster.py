@@ -139,7 +139,7 @@ class JudgePool:
         # As arrays, put once: every worker of a machine reads the same memory.
         arrays = {key: tensor.numpy() for key, tensor in self.bank.state().items()}
         weights, data = ray.put(arrays), ray.put(self.data)
-        recipe = (self.bank.grammar, self.bank.spec, self.bank.seed, self.bank.layer_scale)
+        recipe = (self.bank.grammar, self.bank.spec, self.bank.seed)
         # Without end: with a finite number of retries, an actor on a lost node is given up.
         actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(_Judge)
         self.actors = [actor.remote(recipe, weights, data) for _ in range(self.workers)]
@@ -169,8 +169,8 @@ class _Judge:
     def __init__(self, recipe: tuple[Any, ...], weights: dict[str, Any], data: Data) -> None:
         import torch
 
-        grammar, spec, seed, layer_scale = recipe
-        self.bank = WeightBank(grammar, spec, seed=seed, layer_scale=layer_scale)
+        grammar, spec, seed = recipe
+        self.bank = WeightBank(grammar, spec, seed=seed)
         # Copied, since Ray's memory is read-only and tensors cannot be.
         self.bank.restore({key: torch.from_numpy(a.copy()) for key, a in weights.items()})
         self.data = data

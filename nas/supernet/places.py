@@ -18,7 +18,7 @@ kernel: Cai et al., OFA (arXiv 1908.09791), section 3.2, without its kernel tran
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import ge
 
@@ -112,7 +112,7 @@ class Architect:
         parts, bounds = plan(root, self.spec), plan(largest, self.spec)
         for part, bound in zip(parts, bounds, strict=True):
             network.add_module(part.name, work.part(part, bound, part.name))
-        return network, work.slots(network)
+        return network, list(work.slots(network))
 
     def module(self, call: Call, number: int) -> nn.Module:
         """The n-th module of a call without bodies."""
@@ -199,19 +199,21 @@ class _Layout:
         self.owners[id(module)] = _Owner(f"{place}/{symbol}{number}", call, bound)
         return module
 
-    def slots(self, network: nn.Sequential) -> list[Slot]:
-        claims: dict[str, tuple[str, nn.Module]] = {}
-        for path, module in network.named_modules():
-            if id(module) in self.owners:
-                # Parents come first, so that a composite is left with what no body claims.
-                names = (name for name, _ in module.named_parameters())
-                claims |= {f"{path}.{name}": (name, module) for name in names}
-        return [self.slot(path, name, module) for path, (name, module) in claims.items()]
+    def slots(
+        self, module: nn.Module, path: str = "", owner: _Owner | None = None, root: str = ""
+    ) -> Iterator[Slot]:
+        """Slots of all parameters below a module; the innermost call that made one owns it."""
+        if id(module) in self.owners:
+            owner, root = self.owners[id(module)], path
+        for leaf, parameter in module.named_parameters(recurse=False):
+            assert owner is not None
+            name = f"{path}{leaf}"
+            centred = isinstance(module, _ConvNd)
+            yield self.slot(name, name.removeprefix(root), tuple(parameter.shape), owner, centred)
+        for name, child in module.named_children():
+            yield from self.slots(child, f"{path}{name}.", owner, root)
 
-    def slot(self, path: str, name: str, module: nn.Module) -> Slot:
-        owner = self.owners[id(module)]
-        shape = tuple(module.get_parameter(name).shape)
-        centred = isinstance(module.get_submodule(name.rpartition(".")[0]), _ConvNd)
+    def slot(self, path: str, name: str, shape: Shape, owner: _Owner, centred: bool) -> Slot:
         lasting = lasting_name(owner.call, name)
         origin = self.origin(owner, lasting, shape)
         largest = self.architect.parameter_shapes(origin)[lasting]
@@ -222,12 +224,12 @@ class _Layout:
     def origin(self, owner: _Owner, name: str, shape: Shape) -> Call:
         """The largest call that has this parameter, no smaller than asked for.
 
-        The largest relative of a dilated layer may lack a branch; then a kernel that has it decides,
-        and the relative tells only how many channels there are.
+        The largest relative of a dilated layer may lack a branch; then a kernel that has it
+        decides, and the relative tells only how many channels there are.
         """
         call, bound = owner.call, owner.bound
         own = {p.name: call.arguments[p.name] for p in call.primitive.parameters}
-        holder = _HOLDERS.get(call.primitive.name, lambda name: {})(name)
+        holder = _HOLDERS[call.primitive.name](name) if call.primitive.name in _HOLDERS else {}
         widened = Call(call.primitive, {**bound.arguments, **own, **holder}, bound.bodies)
         for candidate in (bound, widened):
             largest = self.architect.parameter_shapes(candidate).get(name, ())

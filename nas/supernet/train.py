@@ -23,7 +23,6 @@ from torch.nn import functional as F
 
 from nas.data import Data, Split
 from nas.supernet.bank import (
-    LAYER_SCALE,
     WeightBank,
     gradients,
     read_tensors,
@@ -44,7 +43,7 @@ PATHS = 4
 class Schedule:
     """How a bank is trained."""
 
-    steps: int = 500
+    steps: int = 300
     """Steps, each of four networks."""
     batch: int = 128
     """Images in a step, a multiple of 4; each network sees a quarter."""
@@ -84,7 +83,6 @@ def train_supernet(
     *,
     seed: int,
     schedule: Schedule | None = None,
-    layer_scale: float = LAYER_SCALE,
     on_progress: Callable[[Progress], None] | None = None,
     checkpoint: Path | None = None,
     checkpoint_every: int = 100,
@@ -115,7 +113,7 @@ def train_supernet(
             f"the batch must be a multiple of {PATHS} and at most the {len(data.train)} training "
             f"images; got {schedule.batch}"
         )
-    bank = WeightBank(grammar, data.spec, seed=seed, layer_scale=layer_scale)
+    bank = WeightBank(grammar, data.spec, seed=seed)
     trainer = _Trainer(bank, data, schedule)
     start = trainer.resume(resume_from) if resume_from else 0
     for step in range(start, schedule.steps):

@@ -174,15 +174,6 @@ def test_seeds_differ_and_initial_values_are_published_ones(tiny):
     assert float(bank.tensors["stage.0/inverted/project.bias:12"].detach().abs().max()) == 0
 
 
-def test_layer_scale_starts_where_the_bank_says(grammar):
-    bank = WeightBank(grammar, SPEC, seed=0, layer_scale=0.25)
-    for seed in range(4):
-        bank.candidate(sample(grammar, Random(seed)).root)
-    scales = [t for key, t in bank.tensors.items() if "/layer_scale" in key]
-    assert scales
-    assert all(bool((scale == 0.25).all()) for scale in scales)
-
-
 def test_saving_and_loading_is_the_identity(tiny, tmp_path):
     bank = WeightBank(tiny, SPEC, seed=0)
     bank.candidate(tree(8, dilated(9), depthwise(3)))
