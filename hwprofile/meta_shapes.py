@@ -119,8 +119,10 @@ def windows(sizes: Sequence[int], attrs: Attributes, kernel: Sequence[int]) -> S
 
 def spread(value: Attribute, rank: int) -> tuple[int, ...]:
     """One integer for each of `rank` dimensions, from one or from as many."""
+    if isinstance(value, int):
+        return (value,) * rank
     values = value if isinstance(value, tuple) else (value,)
-    numbers = tuple([int(v) for v in values if isinstance(v, (int, float))])
+    numbers = tuple([v for v in values if isinstance(v, int)])
     return numbers * rank if len(numbers) == 1 else numbers
 
 

@@ -26,6 +26,7 @@ __all__ = ["Hole", "OpCall", "Record", "TraceError", "Weight", "chain", "splice"
 
 _RECORDER: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 """The mode at work, for holes to find."""
+_SIGNS_OF_NO_VALUES = ("unallocated storage", "meta tensor", "meta device")
 
 
 class Hole(nn.Module):
@@ -69,10 +70,14 @@ def trace(
     Raises:
         TraceError: Where the module asks for values, writes into a buffer of its own, or fails.
     """
-    training = [m for m in module.modules() if m.training]
+    recorder = Recorder(module)
+    training = [m for m in recorder.modules if m.training]
+    if dtype is None:
+        floating = (p.dtype for p in recorder.parameters() if p.dtype.is_floating_point)
+        dtype = next(floating, torch.float32)
     with torch.inference_mode():
-        given = [_meta_input(shape, module, dtype) for shape in inputs]
-        recorder = Recorder(module, given)
+        given = [_meta_input(shape, dtype) for shape in inputs]
+        recorder.start(given)
         token = _RECORDER.set(recorder)
         # Past `Module.__setattr__`, which would take longer than the forward itself.
         for m in training:
@@ -80,8 +85,10 @@ def trace(
         try:
             with recorder:
                 result = module(*given)
-        except NotImplementedError as error:
-            # Values asked for outside of the dispatcher, as `tolist` does.
+        except (RuntimeError, TypeError) as error:
+            # Values can be asked for outside of the dispatcher, as `tolist` and `numpy` do.
+            if not any(sign in str(error) for sign in _SIGNS_OF_NO_VALUES):
+                raise
             path = recorder.path_of(_last_frame(error))
             raise TraceError(values_message(path, str(error))) from error
         finally:
@@ -96,14 +103,7 @@ def _last_frame(error: BaseException) -> FrameType | None:
     return frames[-1] if frames else None
 
 
-def _meta_input(
-    given: Sequence[int] | torch.Tensor, module: nn.Module, dtype: torch.dtype | None
-) -> torch.Tensor:
+def _meta_input(given: Sequence[int] | torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     if isinstance(given, torch.Tensor):
-        shape, dtype = tuple(given.shape), given.dtype
-    else:
-        shape = tuple(given)
-    if dtype is None:
-        floating = (p.dtype for p in module.parameters() if p.dtype.is_floating_point)
-        dtype = next(floating, torch.float32)
-    return empty(shape, dtype)
+        return empty(tuple(given.shape), given.dtype)
+    return empty(tuple(given), dtype)
