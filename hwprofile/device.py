@@ -241,7 +241,7 @@ class Target:
             scheme = "bf16" if kernel.scheme == "fp16" else kernel.scheme
             trees = self.corrections.get("gemm." + scheme)
             if trees is not None:
-                time = max(time * exp(trees(priced.features)), self.model.floor_us * 0.9)
+                time = max(time * exp(trees(priced.features)), self.model.floor_us)
         low, high = self.ranges.get(priced.key) or self.ranges[""]
         time *= 1e-3
         return Estimate(value=time, low=time * low, high=time * high)

@@ -115,7 +115,12 @@ def price_table(source: Path, out: Path, target: Target) -> int:
     for name, part in zip(ADDED, ("value", "low", "high"), strict=True):
         values = pa.array([getattr(estimate, part) for estimate in estimates], pa.float64())
         result = result.append_column(name, values)
-    _write(result, out)
+    try:
+        _write(result, out)
+    except OSError as error:
+        raise KernelTableError(
+            f"the priced table must be writable at {str(out)!r}: {error}"
+        ) from error
     return int(table.num_rows)
 
 
@@ -137,14 +142,14 @@ class _Pricer:
             )
         sizes = {name: _size(row, name, op) for name in SIZES[op]}
         sizes["groups"] = _size(row, "groups", op) if _given(row, "groups") else 1
-        board = row.get("device")
+        board = str(row["device"]) if _given(row, "device") else None
         key = (op, scheme, board, *sizes.values())
         estimate = self._known.get(key)
         if estimate is None:
             estimate = self._known[key] = self._price(op, scheme, sizes, board)
         return estimate
 
-    def _price(self, op: str, scheme: str, sizes: dict[str, int], board: object) -> Estimate:
+    def _price(self, op: str, scheme: str, sizes: dict[str, int], board: str | None) -> Estimate:
         alone = self._alone if scheme == "fp32" else None
         if op in _PRODUCTS:
             return self._target.price(_product(op, scheme, sizes))
@@ -156,7 +161,7 @@ class _Pricer:
             return self._target.price(kernel)
         op = _ROWWISE.get(op, op)
         if alone is not None and alone.knows(op):
-            return alone.stream(op, sizes["b"], sizes["h"], str(board) if board else None)
+            return alone.stream(op, sizes["b"], sizes["h"], board)
         return self._target.price(_stream(op, scheme, sizes["b"], sizes["h"]))
 
 
@@ -274,8 +279,11 @@ def _read(path: Path) -> pa.Table:
         except pa.ArrowInvalid as error:
             raise KernelTableError(f"{path}: not a Parquet file: {error}") from error
     # All columns stay text, so that what is not priced comes out as it went in.
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.reader(file))
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file))
+    except UnicodeDecodeError as error:
+        raise KernelTableError(f"{path}: a CSV table must be UTF-8 text: {error}") from error
     if not rows:
         raise KernelTableError(f"{path}: a CSV table needs a header line; the file is empty")
     header, *body = rows

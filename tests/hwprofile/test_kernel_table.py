@@ -160,6 +160,12 @@ def test_files_that_cannot_be(tmp_path: Path) -> None:
     broken.write_bytes(b"no parquet")
     with pytest.raises(KernelTableError, match="not a Parquet file"):
         price_table(broken, tmp_path / "out.csv", A100)
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes("op,scheme,größe\n".encode("latin-1"))
+    with pytest.raises(KernelTableError, match="must be UTF-8"):
+        price_table(latin, tmp_path / "out.csv", A100)
+    with pytest.raises(KernelTableError, match="must be writable at"):
+        price_table(good, good / "out.csv", A100)
     with pytest.raises(KernelTableError, match="the file is empty"):
         price_table(_empty(tmp_path), tmp_path / "out.csv", A100)
 
