@@ -1,1 +1,19 @@
 """Deciding, running and telling: the search itself, its record, and what comes out of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nas.export.folder import load
+
+__all__ = ["load"]
+
+
+def __getattr__(name: str) -> object:
+    # Looked up when first asked for, so that `import nas` does not take torch along.
+    if name == "load":
+        from nas.export.folder import load
+
+        return load
+    raise AttributeError(f"module 'nas' has no attribute '{name}'")
