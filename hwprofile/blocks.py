@@ -7,10 +7,12 @@ and measured once, so that a whole architecture costs a look-up for each of its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from hwprofile.fuse import fuse
 from hwprofile.kernel import Kernel
@@ -143,7 +145,7 @@ class BlockTable:
     ) -> tuple[Record, int]:
         primitive = primitive_of(Node(symbol, -1, values))
         arguments = primitive.arguments(spec, primitive.named(values))
-        with torch.device("meta"):
+        with torch.device("meta"), _NoInitialValues():
             holes = [Hole(index, out.shape) for index, out in enumerate(outs)]
             trained = primitive.module(*holes, **arguments)
             run = trained
@@ -158,6 +160,28 @@ class BlockTable:
         for node in group:
             spec = flow(node, spec)
         return spec
+
+
+class _NoInitialValues(TorchFunctionMode):
+    """Skips filling tensors: on the meta device it is most of a module's construction."""
+
+    _FILLS = frozenset(
+        getattr(torch.Tensor, name)
+        for name in ("uniform_", "normal_", "erfinv_", "clamp_", "fill_", "zero_", "mul_", "add_")
+    )
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func in self._FILLS:
+            return args[0]
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def block_names(root: Node, spec: TensorSpec) -> Iterator[str]:

@@ -1,3 +1,4 @@
+# This package belongs to the project nas.
 """Operations as Triton kernels, each beside the plain torch version that is its meaning.
 
 Knows no architecture: it imports nothing of this project. `depthwise_conv` picks the version for

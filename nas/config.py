@@ -36,7 +36,7 @@ class Config:
     """Precision scheme of every block that has none of its own."""
     classes: int = 1000
     """Size of the output; at least 2."""
-    max_params: int | None = None
+    max_params: int | None = 100_000_000
     """Largest number of parameters allowed."""
     max_macs: int | None = None
     """Largest number of multiply-adds allowed, for one image."""

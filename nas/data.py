@@ -27,6 +27,10 @@ SHARES = (0.60, 0.15, 0.25)
 SUFFIX = ".npz"
 
 
+class DataError(ValueError):
+    """Data that do not exist or cannot be used."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
     """Images with their labels."""
@@ -74,14 +78,14 @@ def load_data(name: str) -> Data:
     `[N]` integers. Any distinct integers will do; they become 0, 1, … in ascending order.
 
     Raises:
-        ValueError: no such set or file, or its arrays do not fit; says what must hold.
+        DataError: no such set or file, or its arrays do not fit; says what must hold.
     """
     if name in _SETS:
         return _split(name, *_SETS[name]())
     if name.endswith(SUFFIX):
         return _split(name, *_read(Path(name)))
     known = ", ".join(data_names())
-    raise ValueError(f"no data '{name}'; known are {known}, or the path of an {SUFFIX} file")
+    raise DataError(f"no data '{name}'; known are {known}, or the path of an {SUFFIX} file")
 
 
 def _digits() -> tuple[NDArray[np.generic], NDArray[np.generic]]:
@@ -103,10 +107,10 @@ def _read(path: Path) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in ("images", "labels") if name not in file]
             if missing:
-                raise ValueError(f"{path}: no array '{missing[0]}'; it holds {', '.join(file)}")
+                raise DataError(f"{path}: no array '{missing[0]}'; it holds {', '.join(file)}")
             return file["images"], file["labels"]
     except (OSError, zipfile.BadZipFile) as fault:
-        raise ValueError(f"cannot read the data file {path}: {fault}") from None
+        raise DataError(f"cannot read the data file {path}: {fault}") from None
 
 
 def _split(name: str, images: NDArray[np.generic], labels: NDArray[np.generic]) -> Data:
@@ -136,33 +140,33 @@ def _split(name: str, images: NDArray[np.generic], labels: NDArray[np.generic]) 
 
 def _pixels(name: str, images: NDArray[np.generic]) -> NDArray[np.float64]:
     if images.ndim not in (3, 4) or 0 in images.shape:
-        raise ValueError(
+        raise DataError(
             f"{name}: images must be [N, H, W] or [N, H, W, C], none of them 0; "
             f"got shape {list(images.shape)}"
         )
     if images.dtype.kind not in "biuf":
-        raise ValueError(f"{name}: images must be real numbers; got dtype {images.dtype}")
+        raise DataError(f"{name}: images must be real numbers; got dtype {images.dtype}")
     pixels = images.astype(np.float64)
     bad = int((~np.isfinite(pixels)).sum())
     if bad:
-        raise ValueError(f"{name}: images must be finite; {bad} values are NaN or infinite")
+        raise DataError(f"{name}: images must be finite; {bad} values are NaN or infinite")
     return pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
 
 
 def _targets(name: str, labels: NDArray[np.generic], count: int) -> tuple[NDArray[np.int64], int]:
     if labels.shape != (count,):
-        raise ValueError(
+        raise DataError(
             f"{name}: labels must be [N] for {count} images; got shape {list(labels.shape)}"
         )
     if labels.dtype.kind not in "iu":
-        raise ValueError(f"{name}: labels must be integers; got dtype {labels.dtype}")
+        raise DataError(f"{name}: labels must be integers; got dtype {labels.dtype}")
     values, targets, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(values) < 2:
-        raise ValueError(f"{name}: labels must name 2 classes or more; got {len(values)}")
+        raise DataError(f"{name}: labels must name 2 classes or more; got {len(values)}")
     least = round(1 / min(SHARES) + 0.5)
     if counts.min() < least:
         rare = values[counts.argmin()]
-        raise ValueError(
+        raise DataError(
             f"{name}: every class needs {least} images or more, so that each part of the split "
             f"has one; label {rare} has {counts.min()}"
         )

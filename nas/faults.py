@@ -8,7 +8,7 @@ from hwprofile.trace import TraceError
 from nas.config import ConfigError
 from nas.data import DataError
 from nas.evaluate import PredictorFault
-from nas.export.folder import ExportError
+from nas.export.errors import ExportError
 from nas.plugins import PluginError
 from nas.record import RecordError
 from nas.search import NoFeasibleError

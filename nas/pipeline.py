@@ -102,7 +102,7 @@ def _search(parts: Parts, record: Record, folder: Path) -> dict[str, Any]:
 
             with judged(parts, folder, bar):
                 front = front_of(parts, _run(parts, record, bar))
-            module, extra = train_winner(parts, front[0], folder, bar)
+            module, extra = train_winner(parts, front[0], bar)
     best = front[0]
     export(
         best.architecture,

@@ -40,6 +40,15 @@ def parse_count(text: str) -> int:
     return round(value)
 
 
+def parse_bound(text: str) -> int | None:
+    """A count, or None for `none`.
+
+    Raises:
+        ValueError: as `parse_count`.
+    """
+    return None if text.strip().lower() == "none" else parse_count(text)
+
+
 def parse_limit(text: str) -> tuple[str, tuple[int, int]]:
     """A domain and the range it is narrowed to, such as `width=32..96`.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,7 +66,11 @@ class Record:
                 directions=[objective.direction for objective in self._objectives],
                 load_if_exists=True,
             )
-            self._study.set_metric_names([objective.name for objective in self._objectives])
+            names = [objective.name for objective in self._objectives]
+            if self._study.metric_names != names:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                    self._study.set_metric_names(names)
         except (ValueError, KeyError) as fault:
             raise RecordError(
                 f"{path} is damaged ({fault}): restore it, or start a new run"

@@ -20,13 +20,17 @@ MOST = 50_000
 """Expansions in one draw, at most."""
 
 
-def sample(grammar: Grammar, random: Random) -> Architecture:
+def sample(grammar: Grammar, random: Random, *, rows: bool = False) -> Architecture:
     """One architecture, drawn by the grammar's weights; always valid, never endless.
+
+    Args:
+        rows: make all copies under `^` one draw, so that every row repeats one block.
 
     Raises:
         ValueError: constraints let the tree grow past `TALLEST` levels or `MOST` expansions.
     """
-    return Architecture(space=grammar.name, root=expand(grammar, grammar.start, (), random))
+    root = _Draw(grammar, random, rows).expand(grammar.start, (), DEEPEST)
+    return Architecture(space=grammar.name, root=root)
 
 
 def expand(
@@ -57,8 +61,8 @@ def one(
 class _Draw:
     """One draw, which counts its expansions."""
 
-    def __init__(self, grammar: Grammar, random: Random) -> None:
-        self.grammar, self.random = grammar, random
+    def __init__(self, grammar: Grammar, random: Random, rows: bool = False) -> None:
+        self.grammar, self.random, self.rows = grammar, random, rows
         self.expansions = 0
 
     def expand(self, symbol: str, arguments: Sequence[Value], height: int) -> Node:
@@ -102,7 +106,7 @@ class _Draw:
         count = value(item.repeat.count, scope, self.random)
         if not isinstance(count, int) or count < 0:
             raise ValueError(f"the count of '{item.symbol}' must be at least 0; got {count}")
-        if item.repeat.same and count:
+        if (item.repeat.same or self.rows) and count:
             return (self.one(item, scope, height),) * count
         return tuple([self.one(item, scope, height) for _ in range(count)])
 

@@ -13,7 +13,7 @@ from random import Random
 
 from searchspace import draws
 from searchspace.architecture import Architecture
-from searchspace.grammar import Drawn, Grammar, Item
+from searchspace.grammar import Drawn, Grammar, Item, Repeat
 from searchspace.sample import DEEPEST, MOST, TALLEST, expand, one, pick, value
 from searchspace.tree import Node, Path, Value, at, walk
 
@@ -41,7 +41,8 @@ def mutate(grammar: Grammar, architecture: Architecture, random: Random) -> Arch
     """A copy with one or a few sites drawn anew; differs from the original where it can.
 
     The kind of site is drawn first, each label equally likely, so that a handful of widths changes
-    as often as hundreds of kernel sizes. After every change the next follows with probability 1/2.
+    as often as hundreds of kernel sizes. Half of the changes reach all equal copies in a row, so that
+    rows of one block stay such rows. After every change the next follows with probability 1/2.
     """
     root = architecture.root
     for _ in range(_TRIES):
@@ -52,7 +53,8 @@ def mutate(grammar: Grammar, architecture: Architecture, random: Random) -> Arch
             return architecture
         label = list(by_label)[random.randrange(len(by_label))]
         chosen = by_label[label]
-        changed = redraw(grammar, root, chosen[random.randrange(len(chosen))], random)
+        site = chosen[random.randrange(len(chosen))]
+        changed = redraw(grammar, root, site, random, together=random.random() < 0.5)
         root = changed if _small(changed) else root
         if root != architecture.root and random.random() < 0.5:
             break
@@ -118,11 +120,17 @@ def _item_sites(grammar: Grammar, item: Item, node: Node, path: Path) -> Iterato
             yield from _item_sites(grammar, inner, child, (*path, (g, i)))
 
 
-def redraw(grammar: Grammar, root: Node, site: Site, random: Random) -> Node:
-    """The tree with another draw at one site."""
+def redraw(
+    grammar: Grammar, root: Node, site: Site, random: Random, *, together: bool = False
+) -> Node:
+    """The tree with another draw at one site.
+
+    Args:
+        together: change all copies in a row under `^` that equal the one that holds the site.
+    """
     node = at(root, site.path)
     if site.kind == "argument":
-        return _replace(grammar, root, site.path, _redraw_argument(grammar, node, site, random))
+        return _replace(grammar, root, site.path, _redraw_argument(grammar, node, site, random), together)
     rule = grammar.rules[node.symbol]
     arity = len(rule.parameters)
     alternative = rule.alternatives[node.alternative]
@@ -144,7 +152,7 @@ def redraw(grammar: Grammar, root: Node, site: Site, random: Random) -> Node:
         copies = _recount(grammar, item, node.children[site.index], node.values, random)
         children = (*node.children[: site.index], copies, *node.children[site.index + 1 :])
         new = Node(node.symbol, node.alternative, node.values, children, node.scheme)
-    return _replace(grammar, root, site.path, new)
+    return _replace(grammar, root, site.path, new, together)
 
 
 def refit(grammar: Grammar, node: Node, arguments: Sequence[Value], random: Random) -> Node:
@@ -261,26 +269,32 @@ def _mix_variables(grammar: Grammar, first: Node, second: Node, random: Random) 
     return first if tuple(scope) == first.values else _with_scope(grammar, first, scope, random)
 
 
-def _replace(grammar: Grammar, node: Node, path: Path, new: Node) -> Node:
-    """The tree with another node at a place; copies under `^^` change together."""
+def _replace(
+    grammar: Grammar, node: Node, path: Path, new: Node, together: bool = False
+) -> Node:
+    """A copy with the node at `path` replaced; copies under `^^` change together.
+
+    Args:
+        together: equal copies under `^` change together too.
+    """
     if not path:
         return new
     (g, i), rest = path[0], path[1:]
     nodes = node.children[g]
-    changed = _replace(grammar, nodes[i], rest, new)
-    if _same(grammar, node, g):
-        replaced = (changed,) * len(nodes)
+    changed = _replace(grammar, nodes[i], rest, new, together)
+    repeat = _repeat(grammar, node, g)
+    if repeat is not None and (repeat.same or together):
+        replaced = tuple(changed if copy == nodes[i] else copy for copy in nodes)
     else:
         replaced = (*nodes[:i], changed, *nodes[i + 1 :])
     children = (*node.children[:g], replaced, *node.children[g + 1 :])
     return Node(node.symbol, node.alternative, node.values, children, node.scheme)
 
 
-def _same(grammar: Grammar, node: Node, g: int) -> bool:
+def _repeat(grammar: Grammar, node: Node, g: int) -> Repeat | None:
     if node.is_primitive:
-        return False
-    repeat = grammar.rules[node.symbol].alternatives[node.alternative].items[g].repeat
-    return repeat is not None and repeat.same
+        return None
+    return grammar.rules[node.symbol].alternatives[node.alternative].items[g].repeat
 
 
 def _small(root: Node) -> bool:

@@ -14,6 +14,8 @@ EXAMPLES = """examples:
   nas search --space conv_large_kernel --target a100 --budget 1ms --data digits --workers 2
   nas search --space my.grammar --target my_device.toml --budget 2ms --max-params 11.7M --json
 """
+MAX_PARAMS = 100_000_000
+"""Where nothing else is said: a score that rewards width needs a bound that can still be trained."""
 EVALUATIONS, EVALUATIONS_WITH_DATA = 3000, 200
 
 
@@ -52,13 +54,17 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
         "--classes", type=options.whole(2), metavar="N", help="size of the output (default 1000)"
     )
     parser.add_argument(
-        "--max-params", type=options.count, metavar="N", help="largest number of parameters (11.7M)"
+        "--max-params",
+        type=options.bound,
+        default=MAX_PARAMS,
+        metavar="N",
+        help="largest number of parameters, such as 11.7M (default 100M; none for no bound)",
     )
     parser.add_argument(
         "--max-macs",
-        type=options.count,
+        type=options.bound,
         metavar="N",
-        help="largest number of multiply-adds for one image (1.8G)",
+        help="largest number of multiply-adds for one image, such as 1.8G",
     )
     parser.add_argument(
         "--max-effectiveness",

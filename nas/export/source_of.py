@@ -10,7 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from nas.export.folder import ARCHITECTURE, WEIGHTS, ExportError, load, read_architecture
+from nas.export.errors import ExportError
+from nas.export.folder import ARCHITECTURE, load, read_architecture
+from nas.export.weights import WEIGHTS
 from searchspace.architecture import Architecture
 from searchspace.shapes import TensorSpec
 from searchspace.text import from_text

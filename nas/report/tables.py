@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from nas.quantities import format_bytes, format_count
@@ -17,17 +18,22 @@ def front_table(record: Mapping[str, Any]) -> Table:
     front: Sequence[Mapping[str, Any]] = record["front"]
     chosen = record["best"]["key"]
     with_data = any("accuracy" in row for row in front)
-    table = Table(title="Pareto front" + _thinned(len(front)), title_justify="left")
+    table = Table(
+        title="Pareto front" + _thinned(len(front)),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     quality = ["accuracy", "score"] if with_data else ["score"]
-    for name in ("", *quality, "latency", "range", "MACs", "params", "peak memory", "design"):
-        table.add_column(name, justify="left" if name in ("", "design") else "right")
+    for name in ("", *quality, "ms", "range", "MACs", "params", "peak act.", "key"):
+        table.add_column(name, justify="left" if name in ("", "key") else "right", no_wrap=True)
     for row in _spread(front, chosen):
         table.add_row(
             "→" if row["key"] == chosen else "",
             *([f"{row['accuracy']:.2%}"] if with_data else []),
             f"{row['score']:,.1f}",
-            f"{row['latency_ms']:.3f} ms",
-            f"{row['low_ms']:.3f} – {row['high_ms']:.3f}",
+            f"{row['latency_ms']:.3f}",
+            f"{row['low_ms']:.3f}–{row['high_ms']:.3f}",
             format_count(row["macs"]),
             format_count(row["params"]),
             format_bytes(row["peak_bytes"]),

@@ -2,7 +2,8 @@
 
 Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II" (2002). Departures: the
 variation operators are those of `searchspace.vary`, an architecture that was proposed once is never
-proposed again, and constraints are handled by pymoo's feasibility-first comparison.
+proposed again, the first generation repeats one block in every row, as published networks do, and
+constraints are handled by pymoo's feasibility-first comparison.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class EvolutionStrategy:
         self._objectives = problem.objectives
         self._algorithm: Any = NSGA2(
             pop_size=size,
-            sampling=_Draw(RandomStrategy(problem)),
+            sampling=_Draw(RandomStrategy(problem, rows=True)),
             crossover=_Cross(problem.grammar, random),
             mutation=_Mutate(problem.grammar, random),
             eliminate_duplicates=_Once(),

@@ -16,7 +16,13 @@ _PATIENCE = 200
 class RandomStrategy:
     """Draws from the grammar; nothing twice."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, *, rows: bool = False) -> None:
+        """Begin to draw.
+
+        Args:
+            rows: every row repeats one block, see `searchspace.sample.sample`.
+        """
+        self._rows = rows
         self._problem = problem
         self._random = Random(problem.seed)
         self._seen: set[str] = set()
@@ -37,7 +43,9 @@ class RandomStrategy:
         return found
 
     def _next(self) -> Architecture:
-        return self._first.pop(0) if self._first else sample(self._problem.grammar, self._random)
+        if self._first:
+            return self._first.pop(0)
+        return sample(self._problem.grammar, self._random, rows=self._rows)
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Learns nothing."""
