@@ -54,7 +54,7 @@ _ATOMS = (
 
 @st.composite
 def grammar_texts(draw: st.DrawFn) -> str:
-    """Texts of small spaces whose trees all build: nested rules, both repeats, `with`, recursion."""
+    """Texts of small spaces whose trees all build: nested rules, both repeats, `with`, loops."""
     count = draw(st.integers(1, 3))
     lines = ["start -> strided_conv(w, 1) depthwise(k) activation(act) rule0(n)"]
     lines[0] += " global_pool classifier(classes)"
