@@ -11,8 +11,9 @@ them, are free. The rules, whose tables are in `fuse_rules`:
   that is then written once.
 * A norm, soft-max or reduction takes in the elementwise kernel that makes its input; a norm or
   soft-max even where others read that input too.
-* Attention is one kernel of family `other`; concatenation, padding, rolling and reshapes that this
-  layout cannot express are copies of their own; an unknown operation is `other`, with its bytes.
+* Concatenation, padding, rolling and reshapes that this layout cannot express are copies; one copy
+  does those before it that it alone reads. No product writes into a concatenation's memory.
+* Attention is one kernel of family `other`; an unknown operation is `other`, with its bytes.
 
 Nothing fuses across records: their inputs and outputs are in memory, at the float precision.
 """

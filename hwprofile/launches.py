@@ -142,6 +142,8 @@ class Grouper:
             # Only the rows that are looked up are read, not the table.
             launch.floats = self.numel[call.outputs[0]] - sum([w.numel for w in call.weights])
         self.launches.append(launch)
+        if sizes.op == "copy":
+            self._gather(launch, call)
         self._extend(launch, call, sizes.flops)
         if launch.main >= 0 and len(call.inputs) == 1:
             del launch.reads[launch.main]
@@ -163,6 +165,16 @@ class Grouper:
         launch.flops += flops
         if call.weights:
             launch.floats += sum([w.numel for w in call.weights])
+
+    def _gather(self, launch: Launch, call: OpCall) -> None:
+        """Have a copy do the copies that make its operands: all are one change of indices."""
+        for i in call.inputs:
+            value = self.value[i]
+            maker = self.maker.get(value)
+            if maker is None or maker is launch or maker.sizes.op != "copy":
+                continue
+            if self._moves(maker, value):
+                self._absorb(launch, maker)
 
     def _folds(self, call: OpCall) -> bool:
         """Fold a batch norm into the product that makes its input, if it can be."""

@@ -102,6 +102,19 @@ class Record:
         return sum(call.macs for call in self.calls)
 
     @cached_property
+    def overwrites(self) -> frozenset[int]:
+        """The inputs whose memory some call writes in place."""
+        roots = {i: i for i in self.inputs}
+        written = set()
+        for call in self.calls:
+            if call.aliases and call.inputs[0] in roots:
+                root = roots[call.inputs[0]]
+                roots.update(dict.fromkeys(call.outputs, root))
+                if call.inplace:
+                    written.add(root)
+        return frozenset(written)
+
+    @cached_property
     def holes(self) -> tuple[OpCall, ...]:
         """The markers still to be filled by `splice`."""
         return tuple(call for call in self.calls if call.op == HOLE)
@@ -138,8 +151,7 @@ def splice(record: Record, children: Sequence[Record]) -> Record:
     """Put records in the place of a composite's holes.
 
     The result equals the record of the whole composite traced at once, except where a child hands
-    on an unusual memory layout (a hole promises channels-last images and else row-major) or writes
-    into its own input while the composite still reads it.
+    on an unusual memory layout: a hole promises channels-last images and else row-major.
 
     Args:
         record: A composite's record; the marker with attribute `index` i stands for `children[i]`.
@@ -149,15 +161,18 @@ def splice(record: Record, children: Sequence[Record]) -> Record:
         A record without the markers, its parameters those of the composite and of every child.
 
     Raises:
-        ValueError: Where a child is missing or its shapes are not those of its hole.
+        ValueError: Where a child is missing, its shapes are not those of its hole, or it writes
+            into an input that the composite still reads.
     """
     joiner = _Joiner(len(record.inputs))
     names = {i: i for i in record.inputs}
-    for call in record.calls:
+    for position, call in enumerate(record.calls):
         if call.op != HOLE:
             joiner.add(call, names)
             continue
         child = _child_of(call, children)
+        if child.overwrites:
+            _check_unread(record, position, child)
         read = [names[i] for i in call.inputs]
         names.update(zip(call.outputs, joiner.add_all(child, read, call.path), strict=True))
     return Record(
@@ -235,6 +250,18 @@ def _child_of(hole: OpCall, children: Sequence[Record]) -> Record:
             f"{hole.output_shapes}; it maps {child.input_shapes} to {child.output_shapes}"
         )
     return child
+
+
+def _check_unread(record: Record, position: int, child: Record) -> None:
+    """Raise where a composite reads, after a hole, what the child there overwrites."""
+    hole = record.calls[position]
+    later = {i for call in record.calls[position + 1 :] for i in call.inputs}.union(record.outputs)
+    for i in child.overwrites:
+        if hole.inputs[child.inputs.index(i)] in later:
+            raise ValueError(
+                f"the child at '{hole.path}' writes into its input, which its composite reads "
+                "later: build its first operation without inplace=True"
+            )
 
 
 def _joined(prefix: str, path: str) -> str:

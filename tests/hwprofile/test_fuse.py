@@ -136,11 +136,7 @@ EXPECTED = [
             ("elementwise", "mul"),
         ],
     ),
-    (
-        Inception(),
-        SHAPE,
-        [*[("depthwise_conv2d", "convolution")] * 3, ("copy", "cat")],
-    ),
+    (Inception(), SHAPE, [*[("depthwise_conv2d", "convolution")] * 3, ("copy", "cat")]),
     (
         MobileNet(),
         SHAPE,
@@ -307,6 +303,23 @@ def test_parts_are_read_as_parts_and_copies_are_copies() -> None:
     assert kernels_of(Graph(lambda m, x: x.permute(0, 2, 3, 1))) == []
 
 
+def test_copies_of_copies_are_one() -> None:
+    def shift(m: Graph, x: Tensor) -> Tensor:
+        a, b, rest = x.split([4, 4, 56], 1)
+        left, right = F.pad(a, (0, 1))[..., 1:], F.pad(b, (1, 0))[..., :-1]
+        return torch.cat([left, right, rest], 1)
+
+    (kernel,) = kernels_of(Graph(shift))
+    assert (kernel.op, kernel.detail) == ("copy", "pad+pad+cat")
+    assert (kernel.m, kernel.read_bytes, kernel.write_bytes) == (IMAGE, 2 * IMAGE, 2 * IMAGE)
+
+    def kept(m: Graph, x: Tensor) -> tuple[Tensor, Tensor]:
+        padded = F.pad(x, (1, 1))
+        return padded, torch.cat([padded, padded], 1)
+
+    assert details(kept) == ["pad", "cat"]
+
+
 def test_the_unknown_is_other_with_its_bytes() -> None:
     (kernel,) = kernels_of(Graph(lambda m, x: x.cumsum(1)))
     assert (kernel.op, kernel.detail) == ("other", "cumsum")
@@ -380,5 +393,7 @@ def test_fusion_conserves_work_and_never_adds_launches(
     )
     products = [k for k in kernels if k.op in ("gemm", "conv2d", "depthwise_conv2d")]
     assert sum(k.groups * k.m * k.n * k.k for k in products) == record.macs
-    assert all(k.op in FAMILIES and k.scheme in SCHEMES for k in kernels)
-    assert all(k.write_bytes > 0 and k.read_bytes > 0 for k in kernels)
+    for k in kernels:
+        assert k.op in FAMILIES
+        assert k.read_bytes > 0
+        assert k.write_bytes > 0

@@ -369,6 +369,8 @@ def test_splice_and_chain_refuse_what_does_not_fit() -> None:
         splice(frame, [])
     with pytest.raises(ValueError, match=r"must map \(\(2, 4\),\) to \(\(2, 4\),\); it maps"):
         splice(frame, [trace(nn.Linear(4, 5), (2, 4))])
+    with pytest.raises(ValueError, match=r"child at 'inner' writes into its input"):
+        splice(frame, [trace(nn.Sequential(nn.Flatten(), nn.ReLU(inplace=True)), (2, 4))])
     with pytest.raises(ValueError, match=r"record 1 of a chain must take"):
         chain([trace(nn.Linear(4, 5), (2, 4)), trace(nn.Linear(4, 5), (2, 4))])
     with pytest.raises(ValueError, match="at least one record"):
