@@ -41,8 +41,8 @@ def mutate(grammar: Grammar, architecture: Architecture, random: Random) -> Arch
     """A copy with one or a few sites drawn anew; differs from the original where it can.
 
     The kind of site is drawn first, each label equally likely, so that a handful of widths changes
-    as often as hundreds of kernel sizes. Half of the changes reach all equal copies in a row, so that
-    rows of one block stay such rows. After every change the next follows with probability 1/2.
+    as often as hundreds of kernel sizes. Half of the changes reach all equal copies in a row, so
+    that rows of one block stay such rows. After every change the next follows with probability 1/2.
     """
     root = architecture.root
     for _ in range(_TRIES):
@@ -130,7 +130,8 @@ def redraw(
     """
     node = at(root, site.path)
     if site.kind == "argument":
-        return _replace(grammar, root, site.path, _redraw_argument(grammar, node, site, random), together)
+        new = _redraw_argument(grammar, node, site, random)
+        return _replace(grammar, root, site.path, new, together)
     rule = grammar.rules[node.symbol]
     arity = len(rule.parameters)
     alternative = rule.alternatives[node.alternative]
@@ -269,9 +270,7 @@ def _mix_variables(grammar: Grammar, first: Node, second: Node, random: Random) 
     return first if tuple(scope) == first.values else _with_scope(grammar, first, scope, random)
 
 
-def _replace(
-    grammar: Grammar, node: Node, path: Path, new: Node, together: bool = False
-) -> Node:
+def _replace(grammar: Grammar, node: Node, path: Path, new: Node, together: bool = False) -> Node:
     """A copy with the node at `path` replaced; copies under `^^` change together.
 
     Args:

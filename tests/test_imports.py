@@ -1,4 +1,4 @@
-"""Who may import whom: nas → predictors → hwprofile → searchspace → kernels, and few the heavy ones."""
+"""Who may import whom: nas → predictors → hwprofile → searchspace → kernels."""
 
 import ast
 from collections.abc import Iterator

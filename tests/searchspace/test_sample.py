@@ -135,3 +135,15 @@ def test_a_draw_moves_no_other_generator(count, seed):
     before = global_random.getstate()
     drawn(shipped(), seed)
     assert global_random.getstate() == before
+
+
+@given(small_grammars(), seeds)
+@settings(max_examples=20)
+def test_rows_repeat_one_block_and_stay_derivations(grammar, seed):
+    root = sample(grammar, Random(seed), rows=True).root
+    check(grammar, root)
+    for _, node in walk(root):
+        if not node.is_primitive:
+            items = grammar.rules[node.symbol].alternatives[node.alternative].items
+            for item, group in zip(items, node.children, strict=True):
+                assert item.repeat is None or len(set(group)) <= 1

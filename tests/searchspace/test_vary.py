@@ -9,6 +9,7 @@ from searchspace.check import check
 from searchspace.read import read_grammar
 from searchspace.sample import TALLEST
 from searchspace.shapes import vector
+from searchspace.text import from_text
 from searchspace.tree import Node, at, walk
 from searchspace.vary import crossover, mutate, redraw, refit, sites
 
@@ -275,3 +276,25 @@ def test_trees_do_not_outgrow_what_can_be_read(variation):
         chain = max(new, chain, key=lambda a: len(a.text))
     depth = max(len(path) for path, _ in walk(chain.root))
     assert 20 < depth < TALLEST
+
+
+def test_equal_copies_in_a_row_change_together_where_asked():
+    text = (
+        "domain k = 3 .. 99 step 2\nnet -> row(4) row(2)\nrow(n) -> mix ^ n\nmix -> depthwise(k)\n"
+    )
+    grammar, random = read_grammar(_HEAD + text), Random(0)
+    row = "row:0({})[{}]"
+    mixes = "mix:0[depthwise(3)] mix:0[depthwise(5)] mix:0[depthwise(3)]*2"
+    root = from_text(f"net:0[{row.format(4, mixes)}; {row.format(2, 'mix:0[depthwise(3)]*2')}]")
+    check(grammar, root)
+    site = next(s for s in sites(grammar, root) if s.path[:2] == ((0, 0), (0, 2)))
+    after = redraw(grammar, root, site, random, together=True)
+    (new,) = after.children[0][0].flat()[2].flat()[0].values
+    assert new != 3
+    kernels = [mix.flat()[0].values[0] for mix in after.children[0][0].flat()]
+    assert kernels == [new, 5, new, new]
+    assert after.children[1] == root.children[1]
+    alone = redraw(grammar, root, site, random)
+    kernels = [mix.flat()[0].values[0] for mix in alone.children[0][0].flat()]
+    assert kernels[:2] + kernels[3:] == [3, 5, 3]
+    assert kernels[2] != 3
