@@ -37,8 +37,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, and say where."""
-    from nas.export.source_of import design_of  # heavy: torch
     from nas.export.folder import export
+    from nas.export.source_of import design_of  # heavy: torch
 
     design = design_of(args.source, args.key)
     folder = export(
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
         design.spec,
         args.out,
         weights=design.weights,
+        trained=design.trained,
         seed=args.seed,
         facts=design.facts,
     )

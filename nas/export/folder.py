@@ -18,8 +18,8 @@ from torch import nn
 from nas.export.errors import ExportError
 from nas.export.facts import Fact, Facts, checked
 from nas.export.guide import guide
-from nas.export.source import WEIGHTS, module_source
-from nas.export.weights import loaded, packed
+from nas.export.source import check_names, module_source
+from nas.export.weights import WEIGHTS, loaded, packed
 from searchspace.architecture import Architecture
 from searchspace.build import flow
 from searchspace.shapes import ShapeError, TensorSpec
@@ -118,6 +118,7 @@ def read_architecture(path: str | Path) -> tuple[Architecture, TensorSpec, dict[
         )
     try:
         architecture = Architecture.from_json(record)
+        check_names(architecture)
         spec = _spec(record.get("input"))
         out = flow(architecture.root, spec)
         facts = checked(_object(record.get("facts", {}), "facts"))

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from nas.export.facts import Facts, described
 from nas.export.network import batched, last_maps, method_name, primitives_of
-from nas.export.source import WEIGHTS, schemes
+from nas.export.source import schemes
+from nas.export.weights import WEIGHTS
 from searchspace.architecture import Architecture
 from searchspace.build import Part, flow, plan
 from searchspace.shapes import TensorSpec

@@ -11,15 +11,16 @@ import textwrap
 from collections.abc import Iterator
 
 from nas.export.definitions import Definitions, Import
+from nas.export.errors import ExportError
 from nas.export.facts import Facts, described
 from nas.export.layout import WIDTH, Nest, lines
 from nas.export.network import batched, network_lines, primitives_of
+from nas.export.weights import WEIGHTS
 from searchspace.architecture import Architecture
 from searchspace.build import Part, flow, plan
 from searchspace.shapes import TensorSpec
-from searchspace.tree import FLOAT, Node
+from searchspace.tree import FLOAT, Node, walk
 
-WEIGHTS = "model.safetensors"
 _OWN = (
     Import("__future__", "annotations"),
     Import("pathlib", "Path"),
@@ -60,8 +61,9 @@ def module_source(
 
     Raises:
         ShapeError: a primitive does not serve the shape that reaches it.
-        ExportError: a layer's source cannot stand alone.
+        ExportError: a layer's source cannot stand alone, or a rule's name is none.
     """
+    check_names(architecture)
     parts = plan(architecture.root, spec)
     definitions = Definitions({i.bound: i for i in _OWN} | {"Network": None, "main": None})
     for primitive in primitives_of(parts):
@@ -75,6 +77,24 @@ def module_source(
     main = _MAIN.format(weights=WEIGHTS, shape=", ".join(map(str, (1, *spec.shape))))
     sections = [f"{header}\n\n{imports}", *definitions.sources, network, main]
     return "\n\n\n".join(sections)
+
+
+def check_names(architecture: Architecture) -> None:
+    """Raise unless every name in an architecture is a word, as in a grammar file.
+
+    Names become source. In a tree that came from a file they could be anything, code included.
+
+    Raises:
+        ExportError: one is not.
+    """
+    names = {architecture.space}
+    for _, node in walk(architecture.root):
+        names |= {node.symbol, node.scheme or FLOAT}
+    for name in sorted(names):
+        if not (name.isidentifier() and name.isascii()):
+            raise ExportError(
+                f"spaces, rules and schemes have names of letters, digits and _; got {name[:60]!r}"
+            )
 
 
 def schemes(architecture: Architecture, spec: TensorSpec) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from nas.export.errors import ExportError
 from nas.export.folder import ARCHITECTURE, load, read_architecture
-from nas.export.weights import WEIGHTS
+from nas.export.weights import WEIGHTS, are_trained
 from searchspace.architecture import Architecture
 from searchspace.shapes import TensorSpec
 from searchspace.text import from_text
@@ -31,6 +31,8 @@ class Design:
     """Figures and settings that were recorded with it."""
     weights: nn.Module | None
     """The network with its weights; None where none were saved."""
+    trained: bool = False
+    """Whether the weights were trained."""
 
 
 def design_of(path: Path, key: str | None) -> Design:
@@ -55,7 +57,13 @@ def _of_export(path: Path) -> Design:
     folder = path if path.is_dir() else path.parent
     owns_weights = (folder / WEIGHTS).exists() and path.name in (ARCHITECTURE, folder.name)
     weights = load(folder) if owns_weights else None
-    return Design(architecture=architecture, spec=spec, facts=facts, weights=weights)
+    return Design(
+        architecture=architecture,
+        spec=spec,
+        facts=facts,
+        weights=weights,
+        trained=owns_weights and are_trained(folder / WEIGHTS),
+    )
 
 
 def _of_run(run: Path, key: str | None) -> Design:

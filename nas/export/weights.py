@@ -15,6 +15,8 @@ from searchspace.architecture import Architecture
 from searchspace.build import build
 from searchspace.shapes import TensorSpec
 
+WEIGHTS = "model.safetensors"
+"""Name of the weights file in an exported folder."""
 _TRAINED, _FRESH = "trained", "freshly initialised"
 
 

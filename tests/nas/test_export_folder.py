@@ -213,6 +213,7 @@ def rewrite(folder: Path, **changes: object) -> None:
         ({"input": {"mode": "sound", "shape": [3]}}, "damaged .*image, tokens or vector"),
         ({"input": None}, "damaged .*'input' must be an object"),
         ({"input": {"mode": "vector", "shape": [3]}}, "damaged .*needs an image"),
+        ({"space": 'x"""\nimport os'}, "damaged .*names of letters, digits and _"),
         ({"classes": 5}, "damaged .*not the classes it states"),
         ({"facts": [1]}, "damaged .*'facts' must be an object"),
         ({"facts": {"score": float("nan")}}, "damaged .*fact 'score' must be a finite number"),
