@@ -57,6 +57,8 @@ class JudgePool:
         self._ray: Any = None
         self._started = False
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        # Held while the pool is open: an actor that starts again reads its arguments again.
+        self._shared: tuple[Any, ...] = ()
         self.actors: list[Any] = []
         """Handles of the actors; empty in process."""
 
@@ -86,6 +88,7 @@ class JudgePool:
 
         Raises:
             ClusterError: the pool has workers but is not open.
+            TreeError: the bank's grammar does not generate a tree.
         """
         if not self.workers:
             for index, node in enumerate(nodes):
@@ -101,7 +104,7 @@ class JudgePool:
             return
         for actor in self.actors:
             self._ray.kill(actor)
-        self.actors = []
+        self.actors, self._shared = [], ()
         if self._started:
             self._ray.shutdown()
         self._ray, self._started = None, False
@@ -138,7 +141,7 @@ class JudgePool:
             )
         # As arrays, put once: every worker of a machine reads the same memory.
         arrays = {key: tensor.numpy() for key, tensor in self.bank.state().items()}
-        weights, data = ray.put(arrays), ray.put(self.data)
+        self._shared = weights, data = ray.put(arrays), ray.put(self.data)
         recipe = (self.bank.grammar, self.bank.spec, self.bank.seed)
         # Without end: with a finite number of retries, an actor on a lost node is given up.
         actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(_Judge)

@@ -51,7 +51,7 @@ class Epoch:
 class Trained:
     """A trained network and what it achieves."""
 
-    module: nn.Sequential
+    network: nn.Sequential
     """The network in eval mode, in training form (not merged)."""
     validation_accuracy: float
     """Share of validation images classified correctly, 0 .. 1."""
@@ -103,7 +103,7 @@ def train_alone(
         validation = accuracy(network, data.validation)
         test = accuracy(network, data.test) if len(data.test) else None
     return Trained(
-        module=network, validation_accuracy=validation, test_accuracy=test, epochs=epochs
+        network=network, validation_accuracy=validation, test_accuracy=test, epochs=epochs
     )
 
 

@@ -27,6 +27,7 @@ from torch.func import functional_call
 from nas.supernet.places import Architect, Slot, lasting_name
 from nas.supernet.sizes import largest_relative
 from searchspace.build import module_of
+from searchspace.check import check
 from searchspace.grammar import Grammar
 from searchspace.shapes import TensorSpec
 from searchspace.tree import Node
@@ -109,8 +110,10 @@ class WeightBank:
         """The network of a tree, with its weights in this bank.
 
         Raises:
+            TreeError: the bank's grammar does not generate the tree.
             ShapeError: a primitive does not serve the shape that reaches it.
         """
+        check(self.grammar, root)
         network, slots = self._architect.lay_out(root, largest_relative(self.grammar, root))
         return Candidate(network, slots, self)
 

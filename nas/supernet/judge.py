@@ -23,6 +23,7 @@ def inherited_accuracy(bank: WeightBank, root: Node, data: Data) -> float:
     the same bank gives the same value, bit for bit, in every process of a machine.
 
     Raises:
+        TreeError: the bank's grammar does not generate the tree.
         ShapeError: a primitive does not serve the shape that reaches it.
     """
     candidate = bank.candidate(root)

@@ -31,12 +31,16 @@ from nas.supernet.bank import (
 )
 from nas.supernet.sizes import extreme
 from nas.threads import torch_threads
+from searchspace.build import flow
 from searchspace.grammar import Grammar
 from searchspace.sample import sample
+from searchspace.shapes import ShapeError, TensorSpec
 from searchspace.tree import Node
 
 PATHS = 4
 """Networks in a step: largest, smallest, two random."""
+TRIES = 100
+"""Networks that are drawn before a space counts as unfit for its input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,7 @@ class Schedule:
     steps: int = 300
     """Steps, each of four networks."""
     batch: int = 128
-    """Images in a step, a multiple of 4; each network sees a quarter."""
+    """Images in a step, a multiple of 4; each network sees a quarter. At most the training set."""
     learning_rate: float = 3e-3
     """Peak of AdamW's rate."""
     warmup: float = 0.1
@@ -105,14 +109,12 @@ def train_supernet(
 
     Raises:
         BankError: `resume_from` cannot be read or is that of another run.
-        ValueError: the batch is no multiple of 4 or larger than the training set.
+        ShapeError: next to no network of the grammar fits the images.
+        ValueError: the batch is no multiple of 4.
     """
     schedule = schedule or Schedule()
-    if schedule.batch % PATHS or not PATHS <= schedule.batch <= len(data.train):
-        raise ValueError(
-            f"the batch must be a multiple of {PATHS} and at most the {len(data.train)} training "
-            f"images; got {schedule.batch}"
-        )
+    if schedule.batch < PATHS or schedule.batch % PATHS:
+        raise ValueError(f"the batch must be a multiple of {PATHS}; got {schedule.batch}")
     bank = WeightBank(grammar, data.spec, seed=seed)
     trainer = _Trainer(bank, data, schedule)
     start = trainer.resume(resume_from) if resume_from else 0
@@ -127,15 +129,36 @@ def train_supernet(
     return bank
 
 
-def sandwich(grammar: Grammar, random: Random) -> list[Node]:
-    """The networks of a step: a largest, a smallest, and random ones."""
-    ends = [extreme(grammar, random, max), extreme(grammar, random, min)]
-    return ends + [sample(grammar, random).root for _ in range(PATHS - len(ends))]
+def sandwich(grammar: Grammar, spec: TensorSpec, random: Random) -> list[Node]:
+    """The networks of a step: a largest, a smallest, and random ones, all fit for `spec`.
+
+    Raises:
+        ShapeError: next to no network of the grammar fits.
+    """
+    draws: list[Callable[[], Node]] = [
+        lambda: extreme(grammar, random, max),
+        lambda: extreme(grammar, random, min),
+        *[lambda: sample(grammar, random).root] * (PATHS - 2),
+    ]
+    return [_fitting(draw, spec) for draw in draws]
+
+
+def _fitting(draw: Callable[[], Node], spec: TensorSpec) -> Node:
+    for _ in range(TRIES):
+        root = draw()
+        try:
+            flow(root, spec)
+        except ShapeError as fault:
+            last = fault
+        else:
+            return root
+    raise ShapeError(f"none of {TRIES} networks fits {spec}; the last one: {last}")
 
 
 class _Trainer:
     def __init__(self, bank: WeightBank, data: Data, schedule: Schedule) -> None:
         self.bank, self.data, self.schedule = bank, data, schedule
+        self.batch = min(schedule.batch, len(data.train) // PATHS * PATHS)
         decay = schedule.weight_decay
         # The groups name the tensors of the current step only: a step costs what it sampled.
         groups = [{"params": [], "weight_decay": decay}, {"params": [], "weight_decay": 0.0}]
@@ -143,9 +166,9 @@ class _Trainer:
 
     def step(self, step: int) -> float:
         random = Random(f"{self.bank.seed}|step {step}")
-        index = _batch(len(self.data.train), self.schedule.batch, self.bank.seed, step)
+        index = _batch(len(self.data.train), self.batch, self.bank.seed, step)
         losses, keys = [], set[str]()
-        networks = sandwich(self.bank.grammar, random)
+        networks = sandwich(self.bank.grammar, self.bank.spec, random)
         for root, quarter in zip(networks, index.chunk(PATHS), strict=True):
             candidate = self.bank.candidate(root)
             losses.append(self._backward(candidate, self.data.train, quarter))

@@ -1,0 +1,89 @@
+"""Training a network by itself."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+import torch
+
+from nas.data import load_data
+from nas.supernet.bank import WeightBank
+from nas.train import Epoch, Recipe, accuracy, shifted, train_alone
+from searchspace.build import build
+from searchspace.read import read_grammar
+from searchspace.sample import sample
+
+TINY = """
+space tiny : image[1, 8, 8] -> classes[10]
+domain width = 16 | 24
+network -> stem(w) block head with w : width
+stem(w) is block -> strided_conv(w, 1) batch_norm
+block is block -> residual(depthwise(3) batch_norm inverted(2, relu))
+head is block -> global_pool layer_norm classifier(classes)
+"""
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load_data("digits")
+
+
+@pytest.fixture(scope="module")
+def grammar():
+    return read_grammar(TINY)
+
+
+@pytest.fixture(scope="module")
+def root(grammar):
+    return sample(grammar, Random(0)).root
+
+
+def test_it_learns_and_repeats_itself(data, root):
+    epochs: list[Epoch] = []
+    first = train_alone(root, data, seed=3, epochs=6, on_progress=epochs.append)
+    torch.manual_seed(77)
+    second = train_alone(root, data, seed=3, epochs=6)
+    one, two = first.network.state_dict(), second.network.state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert [e.epoch for e in epochs] == [1, 2, 3, 4, 5, 6]
+    assert epochs[-1].loss < epochs[0].loss
+    assert first.validation_accuracy > 0.5
+    assert first.test_accuracy == accuracy(first.network, data.test)
+    assert not first.network.training
+
+
+def test_seeds_differ(data, root):
+    one = train_alone(root, data, seed=0, epochs=1).network.state_dict()
+    two = train_alone(root, data, seed=1, epochs=1).network.state_dict()
+    assert not torch.equal(one["stem.0.conv.weight"], two["stem.0.conv.weight"])
+
+
+def test_without_test_images_there_is_no_test_accuracy(data, root):
+    assert train_alone(root, data.without_test(), seed=0, epochs=1).test_accuracy is None
+
+
+def test_it_begins_with_the_weights_given(data, grammar, root):
+    state = WeightBank(grammar, data.spec, seed=0).candidate(root).state()
+    still = Recipe(learning_rate=0.0)
+    trained = train_alone(root, data, seed=0, epochs=1, recipe=still, initial=state)
+    for name, _ in build(root, data.spec).named_parameters():
+        assert torch.equal(trained.network.state_dict()[name], state[name])
+
+
+def test_images_move_whole_and_repeat_their_border():
+    images = torch.arange(2 * 1 * 3 * 3, dtype=torch.float32).reshape(2, 1, 3, 3)
+    moved = shifted(images.repeat(40, 1, 1, 1), 1, torch.Generator().manual_seed(0))
+    assert moved.shape == (80, 1, 3, 3)
+    centres = {float(value) for value in moved[::2, 0, 1, 1]}
+    assert centres == set(range(9))
+    still = moved[::2][moved[::2, 0, 1, 1] == 4]
+    assert torch.equal(still[0], images[0])
+    corner = moved[::2][moved[::2, 0, 1, 1] == 0][0, 0]
+    assert corner.tolist() == [[0, 0, 1], [0, 0, 1], [3, 3, 4]]
+    assert torch.equal(shifted(images, 0, torch.Generator()), images)
+
+
+def test_no_epochs_are_refused(data, root):
+    with pytest.raises(ValueError, match="at least 1; got 0"):
+        train_alone(root, data, seed=0, epochs=0)
