@@ -63,7 +63,7 @@ def export(
         weights: a network that has them, with the names of `searchspace.build.build`; none: fresh
             ones are drawn.
         trained: whether `weights` were trained, which the folder then says; fresh ones are not.
-        seed: what fresh weights are drawn from; is noted in any case.
+        seed: what fresh weights are drawn from; is noted for trained ones too.
         facts: figures to keep with it; `nas.export.facts` says which are known.
 
     Returns:
@@ -78,12 +78,14 @@ def export(
     folder = Path(folder)
     known = checked(facts or {})
     trained = trained and weights is not None
+    # Of untrained weights that were handed over, nobody here knows what they were drawn from.
+    drawn = seed if trained or weights is None else None
     _refuse_foreign(folder)
     contents = {
         ARCHITECTURE: (json.dumps(_record(architecture, spec, known), indent=2) + "\n").encode(),
         SOURCE: module_source(architecture, spec, facts=known).encode(),
-        WEIGHTS: packed(architecture, spec, weights, trained=trained, seed=seed),
-        GUIDE: guide(architecture, spec, trained=trained, seed=seed, facts=known).encode(),
+        WEIGHTS: packed(architecture, spec, weights, trained=trained, seed=drawn),
+        GUIDE: guide(architecture, spec, trained=trained, seed=drawn, facts=known).encode(),
     }
     _place(contents, folder.resolve())
     return folder

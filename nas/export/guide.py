@@ -17,7 +17,7 @@ _CASTS = {"fp16": "torch.float16", "bf16": "torch.bfloat16", "fp32": "torch.floa
 
 
 def guide(
-    architecture: Architecture, spec: TensorSpec, *, trained: bool, seed: int, facts: Facts
+    architecture: Architecture, spec: TensorSpec, *, trained: bool, seed: int | None, facts: Facts
 ) -> str:
     """The text of `README.md`.
 
@@ -25,7 +25,7 @@ def guide(
         architecture: what the folder holds.
         spec: its input, without the batch.
         trained: whether the weights were handed over as trained.
-        seed: what fresh weights were drawn from.
+        seed: what fresh weights were drawn from, if that is known.
         facts: what is known about it.
     """
     parts = plan(architecture.root, spec)
@@ -51,14 +51,15 @@ def _paragraph(text: str) -> str:
     return textwrap.fill(text, 100, break_on_hyphens=False, break_long_words=False)
 
 
-def _weights(trained: bool, seed: int) -> str:
+def _weights(trained: bool, seed: int | None) -> str:
     if trained:
         return _paragraph(
             f"**The weights** in `{WEIGHTS}` were handed over as trained. How well they do is not "
             "checked here: measure it on your own data."
         )
+    origin = "" if seed is None else f" with seed {seed}"
     return _paragraph(
-        f"**The weights** in `{WEIGHTS}` are freshly initialised with seed {seed}. The network has "
+        f"**The weights** in `{WEIGHTS}` are freshly initialised{origin}. The network has "
         "not been trained: its outputs mean nothing until it is."
     )
 

@@ -33,7 +33,7 @@ def packed(
     weights: nn.Module | None,
     *,
     trained: bool,
-    seed: int,
+    seed: int | None,
 ) -> bytes:
     """The contents of a weights file.
 
@@ -42,12 +42,12 @@ def packed(
         spec: its input, without the batch.
         weights: a network that has them, unmerged; none: fresh values.
         trained: whether they were trained; is noted in the file.
-        seed: what fresh values are drawn from; is noted in the file.
+        seed: what fresh values are drawn from, 0 if None; is noted in the file if known.
 
     Raises:
         ExportError: the names or shapes are not those of the architecture.
     """
-    network = weights or fresh(architecture, spec, seed)
+    network = fresh(architecture, spec, seed or 0) if weights is None else weights
     state: dict[str, Tensor] = {
         name: tensor.detach().to("cpu", copy=True).contiguous()
         for name, tensor in network.state_dict().items()
@@ -56,9 +56,10 @@ def packed(
     metadata = {
         "format": "pt",
         "key": architecture.key,
-        "seed": str(seed),
         "weights": _TRAINED if trained else _FRESH,
     }
+    if seed is not None:
+        metadata["seed"] = str(seed)
     return save(state, metadata)
 
 

@@ -93,6 +93,8 @@ def test_weights_that_were_not_trained_are_not_called_so(folder: Path, tmp_path:
     copy = export(network(), SPEC, tmp_path / "copy", weights=load(folder), trained=False)
     for path in (folder, copy):
         assert not are_trained(path / "model.safetensors")
+    assert "seed" not in (copy / "README.md").read_text()
+    for path in (folder, copy):
         assert "has not been trained" in (path / "README.md").read_text().replace("\n", " ")
 
 
