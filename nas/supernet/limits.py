@@ -46,7 +46,7 @@ def default_limits(
       `macs_per_image`, and at least the two smallest values.
 
     Args:
-        grammar: the space as it ships.
+        grammar: the space, as it ships or narrowed already.
         macs: multiply-accumulate operations of a tree's network on one image of `spec`; counted by
             torch on the meta device if None.
     """
@@ -88,8 +88,14 @@ def _largest(grammar: Grammar, macs: Callable[[Node], int]) -> int:
 
 
 def _narrowed(grammar: Grammar, limits: Limits) -> Grammar:
+    # The text is that of the whole space: what was narrowed before must be narrowed again.
+    integers = {name: _integers(grammar, name) for name in grammar.domains}
+    before = {name: (values[0], values[-1]) for name, values in integers.items() if values}
     return read_grammar(
-        grammar.text, classes=grammar.classes, limits=limits, schemes=grammar.schemes
+        grammar.text,
+        classes=grammar.classes,
+        limits={**before, **limits},
+        schemes=grammar.schemes,
     )
 
 

@@ -11,8 +11,9 @@ A key is `place/symbol[number]/name:shape`, such as `stage1.0/depthwise/conv.wei
 * *shape*: the largest that the place can ask for, that of `sizes.largest_relative`. Sizes that
   alternatives spell out literally give other shapes and so share nothing.
 
-The slice of a smaller request is the first channels (width, ratio) and the central window of a
-kernel: Cai et al., OFA (arXiv 1908.09791), section 3.2, without its kernel transformation matrices.
+The slice of a smaller request is the first channels (width, ratio), as in AutoFormer (Chen et al.,
+arXiv 2107.00651, section 3.2), and the central window of a kernel, as in OFA (Cai et al., arXiv
+1908.09791, section 3.2) without its kernel transformation matrices.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from searchspace.read import read_grammar
 from searchspace.sample import sample
 from searchspace.shapes import ShapeError, image
 from searchspace.space import load_space
+from searchspace.tree import walk
 
 TINY = """
 space tiny : image[1, 8, 8] -> classes[10]
@@ -242,11 +243,23 @@ def test_limits_follow_the_image_and_the_cost():
 
 
 def test_limits_leave_a_large_image_its_kernels():
-    grammar = load_space("conv_large_kernel")
+    grammar = load_space("conv_large_kernel", limits={"width": (64, 128)})
     limits = default_limits(grammar, image(3, 224, 224), macs=lambda root: 0)
     assert limits["kernel"] == (3, 31)
     assert limits["stride"] == (1, 4)
-    assert limits["width"] == (32, 1024)
+    assert limits["width"] == (64, 128)
+
+
+def test_limits_keep_what_was_narrowed_before():
+    seen: set[int] = set()
+
+    def macs(root):
+        seen.update(n.values[0] for _, n in walk(root) if n.symbol == "inverted")
+        return 0
+
+    grammar = load_space("conv_large_kernel", limits={"ratio": (1, 2), "width": (32, 64)})
+    default_limits(grammar, image(1, 8, 8), macs=macs)
+    assert seen == {2}
 
 
 def test_operations_are_counted_by_arithmetic(grammar):
