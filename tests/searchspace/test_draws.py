@@ -67,14 +67,14 @@ def _brute_force(alternative, arguments):
 
 
 @given(_constrained())
-@settings(max_examples=120)
+@settings(max_examples=80)
 def test_counts_are_those_of_trying_all(case):
     alternative, arguments = case
     assert draws.count(alternative, arguments) == len(_brute_force(alternative, arguments))
 
 
 @given(_constrained(), st.integers(0, 100))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_draws_keep_the_constraints_and_others_are_all_that_do(case, seed):
     alternative, arguments = case
     allowed = _brute_force(alternative, arguments)

@@ -43,7 +43,7 @@ def test_draws_of_the_shipped_space_are_valid_and_give_the_promised_shape(seed):
 
 
 @given(small_grammars(), seeds)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_draws_of_any_grammar_are_valid_and_build_to_the_promised_shape(grammar, seed):
     root = drawn(grammar, seed).root
     check(grammar, root)
@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_tree(grammar, seed):
     assert drawn(grammar, seed) == drawn(grammar, seed)
 
 
-@pytest.mark.parametrize(("sequence", "draws"), [(1, 500), (20, 4)], ids=["tame", "explosive"])
+@pytest.mark.parametrize(("sequence", "draws"), [(1, 500), (20, 2)], ids=["tame", "explosive"])
 def test_recursion_stays_finite(sequence, draws):
     grammar = read_grammar(_RECURSIVE.format(sequence=sequence))
     random = Random(1)

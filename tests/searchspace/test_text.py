@@ -27,16 +27,19 @@ def test_empty_groups_are_kept():
 
 
 @given(nodes())
+@settings(max_examples=60)
 def test_text_and_back_is_the_identity(node):
     assert from_text(to_text(node)) == node
 
 
 @given(nodes())
+@settings(max_examples=60)
 def test_json_and_back_is_the_identity(node):
     assert from_json(json.loads(json.dumps(to_json(node)))) == node
 
 
 @given(nodes(), nodes())
+@settings(max_examples=40)
 def test_different_trees_have_different_texts(first, second):
     assert (to_text(first) == to_text(second)) == (first == second)
 

@@ -34,7 +34,7 @@ def _same_but(before: Node, after: Node, path) -> None:
 
 
 @given(small_grammars(), seeds)
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_mutants_are_valid_and_keep_the_promised_shape(grammar, seed):
     random = Random(seed)
     architecture = drawn(grammar, seed)
@@ -45,7 +45,7 @@ def test_mutants_are_valid_and_keep_the_promised_shape(grammar, seed):
 
 
 @given(small_grammars(), seeds, seeds)
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_children_of_two_are_valid_and_keep_the_promised_shape(grammar, first, second):
     child = crossover(grammar, drawn(grammar, first), drawn(grammar, second), Random(first))
     check(grammar, child.root)
@@ -64,7 +64,7 @@ def test_the_shipped_space_varies_within_itself(seed):
 
 
 @given(seeds)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_mutant_differs(seed):
     grammar = shipped()
     architecture = drawn(grammar, seed)
@@ -82,7 +82,7 @@ def test_where_there_is_one_tree_the_mutant_is_that_tree():
 
 
 @given(small_grammars(), seeds)
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_redraw_changes_what_its_site_says_and_nothing_else(grammar, seed):
     root, random = drawn(grammar, seed).root, Random(seed)
     for site in list(sites(grammar, root))[:30]:
@@ -153,7 +153,7 @@ def test_copies_stay_the_same_also_where_there_were_none():
     grammar, random = read_grammar(_HEAD + _COPIES, schemes=SCHEMES), Random(3)
     architecture = drawn(grammar, 0)
     grown = 0
-    for _ in range(600):
+    for _ in range(400):
         before, architecture = architecture, mutate(grammar, architecture, random)
         check(grammar, architecture.root)
         for group in (
