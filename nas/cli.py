@@ -55,3 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _tell(message: object, code: int) -> int:
     print(f"nas: {message}", file=sys.stderr)
     return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -73,7 +73,7 @@ def train_winner(parts: Parts, winner: Trial, bar: Bar) -> tuple[nn.Module, dict
         The trained network in eval mode, and its figures: `test_accuracy` and
         `validation_accuracy`, shares in 0..1.
     """
-    task = bar.add_task("train the winner alone", total=EPOCHS, best="")
+    task = bar.add_task("winner", total=EPOCHS, best="")
 
     def show(epoch: Epoch) -> None:
         bar.update(task, completed=epoch.epoch, best=f"loss {epoch.loss:.3f}")
@@ -86,7 +86,7 @@ def train_winner(parts: Parts, winner: Trial, bar: Bar) -> tuple[nn.Module, dict
         on_progress=show,
     )
     assert trained.test_accuracy is not None  # the data have test images
-    return trained.module, {
+    return trained.network, {
         "test_accuracy": trained.test_accuracy,
         "validation_accuracy": trained.validation_accuracy,
     }

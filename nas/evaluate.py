@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hwprofile.blocks import BlockTable, Costs
@@ -130,18 +131,36 @@ class Evaluator:
             reason=f"exceeds the bound on {', '.join(exceeded)}" if exceeded else "",
         )
 
-    def _scores(self, architectures: Sequence[Architecture]) -> dict[str, float]:
-        """Scores by key. Candidates out of bounds are scored too, to lead a search back."""
-        if not architectures:
-            return {}
+    def learn(self, trials: Sequence[Trial]) -> None:
+        """Fit the quality predictor to everything that was judged on data.
+
+        Raises:
+            PredictorFault: it raised.
+        """
+        judged = [trial for trial in trials if "accuracy" in trial.values]
+        if judged:
+            accuracies = [trial.values["accuracy"] for trial in judged]
+            with self._foreign():
+                self.quality.fit([trial.architecture for trial in judged], accuracies)
+
+    @contextmanager
+    def _foreign(self) -> Iterator[None]:
+        """Run foreign code: any fault is told with the predictor's name, none is hidden."""
         try:
-            estimates = self.quality.predict(architectures)
-            scores = [float(estimate.value) for estimate in estimates]
-        except Exception as fault:  # noqa: BLE001 - foreign code: any fault is told, none is hidden
+            yield
+        except Exception as fault:  # noqa: BLE001 - a plug-in may raise anything
             name = type(self.quality).__qualname__
             raise PredictorFault(
                 f"the predictor {name} failed: {type(fault).__name__}: {fault}"
             ) from fault
+
+    def _scores(self, architectures: Sequence[Architecture]) -> dict[str, float]:
+        """Scores by key. Candidates out of bounds are scored too, to lead a search back."""
+        if not architectures:
+            return {}
+        with self._foreign():
+            estimates = self.quality.predict(architectures)
+            scores = [float(estimate.value) for estimate in estimates]
         if len(scores) != len(architectures):
             raise PredictorFault(
                 f"the predictor {type(self.quality).__qualname__} must give one estimate for each "

@@ -86,7 +86,7 @@ def _search(parts: Parts, record: Record, folder: Path) -> dict[str, Any]:
     """The search itself, the choice, and the export of what was chosen."""
     bar = Bar(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[best]}"),
@@ -121,11 +121,11 @@ def _run(parts: Parts, record: Record, bar: Bar) -> list[Trial]:
 
     def show(progress: Progress) -> None:
         best = progress.best
-        text = "no feasible design yet"
+        text = "none feasible yet"
         if best is not None:
             text = f"{name} {best.values[name]:,.4g} at {best.values['latency_ms']:.3f} ms"
         if progress.resumed:
-            text += f" ({progress.resumed} from the record)"
+            text += f", {progress.resumed} recorded"
         bar.update(task, completed=progress.done, best=text)
 
     trials = run(parts, record, show)

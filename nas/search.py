@@ -92,6 +92,8 @@ def run(parts: Parts, record: Record, on_progress: OnProgress | None = None) -> 
         told = [outcomes[a.key] for a in asked]
         strategy.tell(told)
         trials.extend(told)
+        if parts.config.data is not None:
+            parts.evaluator.learn(trials)
         if on_progress is not None:
             best = best_of(trials, parts.objectives)
             on_progress(Progress(len(trials), parts.config.evaluations, best, resumed))

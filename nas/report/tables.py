@@ -24,14 +24,12 @@ def front_table(record: Mapping[str, Any]) -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    quality = ["accuracy", "score"] if with_data else ["score"]
-    for name in ("", *quality, "ms", "range", "MACs", "params", "peak act.", "key"):
+    for name in ("", "accuracy" if with_data else "score", "ms", "range", "MACs", "params", "peak act.", "key"):
         table.add_column(name, justify="left" if name in ("", "key") else "right", no_wrap=True)
     for row in _spread(front, chosen):
         table.add_row(
             "→" if row["key"] == chosen else "",
-            *([f"{row['accuracy']:.2%}"] if with_data else []),
-            f"{row['score']:,.1f}",
+            f"{row['accuracy']:.2%}" if with_data else f"{row['score']:,.1f}",
             f"{row['latency_ms']:.3f}",
             f"{row['low_ms']:.3f}–{row['high_ms']:.3f}",
             format_count(row["macs"]),
