@@ -2,8 +2,8 @@
 
     python -m benchmarks.evaluate [--space NAME] [--target NAME] [--count N] [--json]
 
-The architectures are those of a search's kind: rows of one block, then mutants of them. Every one is
-evaluated once to fill the caches (the cold rate), then all again (the warm rate). The baseline is the
+The architectures are those of a search: rows of one block, then mutants of them. Every one is
+evaluated once to fill the caches (cold rate), then all again (warm rate). The baseline is the
 same score without blocks: the whole network traced, fused and priced each time.
 """
 
@@ -77,7 +77,9 @@ def seconds(action: Callable[[], object]) -> float:
 
 def start_seconds() -> list[float]:
     command = [sys.executable, "-m", "nas.cli", "--help"]
-    return [seconds(lambda: subprocess.run(command, capture_output=True, check=True)) for _ in range(7)]
+    return [
+        seconds(lambda: subprocess.run(command, capture_output=True, check=True)) for _ in range(7)
+    ]
 
 
 def main() -> None:

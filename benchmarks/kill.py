@@ -1,6 +1,6 @@
 """Kills a search with SIGKILL at random moments, resumes it, and compares with one never stopped.
 
-    python -m benchmarks.kill [--kills 10] [--seed 0] [--evaluations N] [-- further nas search options]
+    python -m benchmarks.kill [--kills 10] [--seed 0] [--evaluations N] [-- options of nas search]
 
 Prints, for every kill, when it came and what the record held, and at the end whether anything was
 lost, judged twice, or different. The exit code is 1 if so.
@@ -42,6 +42,22 @@ def run_to_end(command: list[str]) -> tuple[dict[str, object], float]:
     return json.loads(done.stdout), time.perf_counter() - start
 
 
+def killed(command: list[str], run: Path, target: float, delay: float) -> float:
+    """Run until the record holds `target` candidates and `delay` seconds more, then kill."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [*NAS, *command], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    while len(recorded(run)) < target and process.poll() is None:
+        time.sleep(0.1)
+    time.sleep(delay)
+    if process.poll() is not None:
+        raise SystemExit("the search ended before it was killed: raise --evaluations")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return time.perf_counter() - start
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=10)
@@ -58,20 +74,13 @@ def main() -> int:
         command = [*search, "--out", str(run)]
         held: list[str] = []
         faults = 0
-        for number in range(1, args.kills + 1):
-            wait = random.uniform(0.1, 0.9) * duration
-            process = subprocess.Popen([*NAS, *command], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-            time.sleep(wait)
-            ended = process.poll() is not None
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        targets = sorted(random.uniform(0.0, 0.95) * args.evaluations for _ in range(args.kills))
+        for number, target in enumerate(targets, 1):
+            waited = killed(command, run, target, random.uniform(0.0, 0.6))
             now = recorded(run)
             lost = len(set(held) - set(now))
             faults += lost
-            print(
-                f"kill {number:2d} after {wait:5.1f} s: {len(now)} candidates recorded, {lost} lost"
-                + (" (had ended)" if ended else "")
-            )
+            print(f"kill {number:2d} after {waited:5.1f} s: {len(now)} recorded, {lost} lost")
             held = now
             if (run / "config.json").exists():
                 command = ["resume", str(run)]

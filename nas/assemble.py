@@ -12,6 +12,7 @@ from nas.objectives import ACCURACY, LATENCY, SCORE, Objective
 from nas.plugins import PREDICTORS, PluginError, find
 from nas.strategies import STRATEGIES
 from nas.strategies.base import Problem, Strategy
+from nas.usage import UsageError
 from predictors.base import Context, Predictor
 from predictors.entropy import EntropyPredictor
 from predictors.latency import LatencyPredictor
@@ -65,7 +66,8 @@ def assemble(config: Config) -> Parts:
         GrammarError: the space's text is at fault.
         UnknownTargetError: there is no such device.
         PluginError: there is no such predictor, or it cannot be made.
-        ValueError: a limit or option does not fit the space or the target.
+        UsageError: an option does not fit the target.
+        LimitError: a limit does not fit the space.
     """
     target = get_target(config.target)
     grammar = read_grammar(
@@ -107,13 +109,12 @@ def assemble(config: Config) -> Parts:
 
 def _schemes(config: Config, target: Target) -> tuple[str, ...]:
     if config.precision not in target.device.schemes:
-        raise ValueError(
-            f"{config.target} has no '{config.precision}'; it has {', '.join(target.device.schemes)}"
-        )
+        has = ", ".join(target.device.schemes)
+        raise UsageError(f"{config.target} has no '{config.precision}'; it has {has}")
     if not config.quantize:
         return (FLOAT,)
     if INTEGER_SCHEME not in target.device.schemes:
-        raise ValueError(f"{config.target} does not accelerate {INTEGER_SCHEME}: drop --quantize")
+        raise UsageError(f"{config.target} does not accelerate {INTEGER_SCHEME}: drop --quantize")
     return (FLOAT, INTEGER_SCHEME)
 
 
@@ -123,7 +124,7 @@ def _quality(config: Config, context: Context) -> Predictor:
     made = find("predictor", config.predictor, PREDICTORS)
     try:
         predictor: Predictor = made(context)
-    except Exception as fault:  # noqa: BLE001 - foreign code can raise anything; it is told
+    except Exception as fault:
         raise PluginError(f"cannot make the predictor '{config.predictor}': {fault}") from fault
     if not callable(getattr(predictor, "predict", None)):
         raise PluginError(f"the predictor '{config.predictor}' must have a method 'predict'")

@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     top = argparse.ArgumentParser(
         prog="nas",
-        description="Neural architecture search: from a grammar to a network that keeps its latency.",
+        description="Neural architecture search: from a grammar to a network that keeps a budget.",
         epilog="example:\n  nas search --space conv_large_kernel --target a100 --budget 5ms\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

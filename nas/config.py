@@ -77,8 +77,9 @@ class Config:
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise ConfigError(f"the file is no configuration: 'format' must be '{FORMAT}'")
         if record.get("version") != VERSION:
+            found = record.get("version")
             raise ConfigError(
-                f"the configuration has version {record.get('version')}; this release reads {VERSION}"
+                f"the configuration has version {found}; this release reads {VERSION}"
             )
         given = {key: value for key, value in record.items() if key not in ("format", "version")}
         known = {f.name: f for f in fields(cls)}

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from searchspace.shapes import TensorSpec, image
 
@@ -86,6 +87,21 @@ def load_data(name: str) -> Data:
         return _split(name, *_read(Path(name)))
     known = ", ".join(data_names())
     raise DataError(f"no data '{name}'; known are {known}, or the path of an {SUFFIX} file")
+
+
+def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Each image of `[N, C, H, W]` moved by up to `most` pixels each way, its border repeated."""
+    if not most:
+        return images
+    count, _, height, width = images.shape
+    padded = F.pad(images, (most,) * 4, mode="replicate")
+    moves = torch.randint(0, 2 * most + 1, (2, count, 1), generator=generator)
+    rows = moves[0] + torch.arange(height)
+    columns = moves[1] + torch.arange(width)
+    which = torch.arange(count)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(
+        0, 3, 1, 2
+    )
 
 
 def _digits() -> tuple[NDArray[np.generic], NDArray[np.generic]]:

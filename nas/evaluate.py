@@ -148,7 +148,7 @@ class Evaluator:
         """Run foreign code: any fault is told with the predictor's name, none is hidden."""
         try:
             yield
-        except Exception as fault:  # noqa: BLE001 - a plug-in may raise anything
+        except Exception as fault:
             name = type(self.quality).__qualname__
             raise PredictorFault(
                 f"the predictor {name} failed: {type(fault).__name__}: {fault}"

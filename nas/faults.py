@@ -5,6 +5,7 @@ from __future__ import annotations
 from hwprofile.device import DeviceFileError, UnknownTargetError
 from hwprofile.kernel_table import KernelTableError
 from hwprofile.trace import TraceError
+from nas.cluster import ClusterError
 from nas.config import ConfigError
 from nas.data import DataError
 from nas.evaluate import PredictorFault
@@ -12,19 +13,24 @@ from nas.export.errors import ExportError
 from nas.plugins import PluginError
 from nas.record import RecordError
 from nas.search import NoFeasibleError
+from nas.supernet.bank import BankError
 from nas.usage import UsageError
 from searchspace.check import TreeError
-from searchspace.grammar import GrammarError
+from searchspace.grammar import GrammarError, LimitError
+from searchspace.sample import DrawError
 from searchspace.shapes import ShapeError
 from searchspace.space import UnknownSpaceError
 from searchspace.text import TreeTextError
 
-USAGE_FAULTS = (UsageError, UnknownSpaceError, UnknownTargetError, PluginError)
+USAGE_FAULTS = (UsageError, UnknownSpaceError, UnknownTargetError, PluginError, LimitError)
 """Something that was typed: exit code 2."""
 USER_FAULTS = (
+    BankError,
+    ClusterError,
     ConfigError,
     DataError,
     DeviceFileError,
+    DrawError,
     ExportError,
     GrammarError,
     KernelTableError,

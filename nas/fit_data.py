@@ -35,7 +35,10 @@ def fit_to_data(config: Config, *, resolution: int | None, classes: int | None) 
     if classes is not None and classes < data.classes:
         raise UsageError(f"{config.data} has {data.classes} classes; --classes must not be less")
     grammar = read_grammar(
-        config.space_text, source=config.space, classes=classes or data.classes, limits=config.limits
+        config.space_text,
+        source=config.space,
+        classes=classes or data.classes,
+        limits=config.limits,
     )
     limits = {**default_limits(grammar, data.spec), **config.limits}
     return replace(

@@ -21,8 +21,9 @@ from nas.record import BEST, RESULT, Record, RecordError, create
 from nas.report.architecture import architecture_table
 from nas.report.result import result
 from nas.report.tables import front_table
-from nas.search import Progress, front_of, run
+from nas.search import Progress, first_proposals, front_of, run
 from nas.trial import Trial
+from searchspace.architecture import Architecture
 
 DATA_FREE = (
     "Data-free: ranked by {score}, a training-free score; no accuracy is known. "
@@ -64,6 +65,7 @@ def perform(folder: Path, config: Config, *, as_json: bool, resume: bool) -> int
         _show(people, folder, _read_result(folder), as_json)
         return 0
     parts = assemble(config)
+    first = first_proposals(parts)  # before there is a folder: an impossible budget leaves none
     record = Record(folder, config, objectives(config)) if resume else _create(folder, config)
     with record:
         people.print(f"run {folder}", markup=False, highlight=False)
@@ -72,7 +74,7 @@ def perform(folder: Path, config: Config, *, as_json: bool, resume: bool) -> int
         people.print(said.format(score=score, data=config.data), markup=False)
         if config.quantize:
             people.print(SCHEMES_SEARCHED, markup=False)
-        outcome = _search(parts, record, folder)
+        outcome = _search(parts, record, folder, first)
         record.write_result(outcome)
     _show(people, folder, outcome, as_json)
     return 0
@@ -82,7 +84,9 @@ def _create(folder: Path, config: Config) -> Record:
     return create(folder, config, objectives(config))
 
 
-def _search(parts: Parts, record: Record, folder: Path) -> dict[str, Any]:
+def _search(
+    parts: Parts, record: Record, folder: Path, first: tuple[Architecture, ...]
+) -> dict[str, Any]:
     """The search itself, the choice, and the export of what was chosen."""
     bar = Bar(
         TextColumn("{task.description}"),
@@ -96,12 +100,12 @@ def _search(parts: Parts, record: Record, folder: Path) -> dict[str, Any]:
     extra: dict[str, float] = {}
     with bar:
         if parts.config.data is None:
-            front = front_of(parts, _run(parts, record, bar))
+            front = front_of(parts, _run(parts, record, first, bar))
         else:
             from nas.data_search import judged, train_winner  # only where there are data
 
             with judged(parts, folder, bar):
-                front = front_of(parts, _run(parts, record, bar))
+                front = front_of(parts, _run(parts, record, first, bar))
             module, extra = train_winner(parts, front[0], bar)
     best = front[0]
     export(
@@ -115,7 +119,7 @@ def _search(parts: Parts, record: Record, folder: Path) -> dict[str, Any]:
     return result(folder, best, front, extra=extra)
 
 
-def _run(parts: Parts, record: Record, bar: Bar) -> list[Trial]:
+def _run(parts: Parts, record: Record, first: tuple[Architecture, ...], bar: Bar) -> list[Trial]:
     task = bar.add_task("search", total=parts.config.evaluations, best="")
     name = parts.objectives[0].name
 
@@ -128,7 +132,7 @@ def _run(parts: Parts, record: Record, bar: Bar) -> list[Trial]:
             text += f", {progress.resumed} recorded"
         bar.update(task, completed=progress.done, best=text)
 
-    trials = run(parts, record, show)
+    trials = run(parts, record, first, show)
     bar.update(task, total=len(trials))
     return trials
 
@@ -176,5 +180,3 @@ def _show(people: Console, folder: Path, outcome: Mapping[str, Any], as_json: bo
     if as_json:
         json.dump(outcome, sys.stdout, indent=2)
         print()
-
-

@@ -64,7 +64,7 @@ def load(place: str, kind: str) -> Any:
         sys.path.append(os.getcwd())
     try:
         found: Any = importlib.import_module(module_name)
-    except Exception as fault:  # noqa: BLE001 - importing foreign code can raise anything; it is told
+    except Exception as fault:
         raise PluginError(
             f"cannot import '{module_name}' for the {kind} '{place}': {fault}"
         ) from fault

@@ -104,8 +104,9 @@ class Record:
             self._study.add_trials([self._to_frozen(trial, grammar) for trial in trials])
 
     def _to_frozen(self, trial: Trial, grammar: Grammar) -> FrozenTrial:
-        values = [trial.values.get(objective.name) for objective in self._objectives]
-        complete = trial.status != "failed" and None not in values
+        names = [objective.name for objective in self._objectives]
+        values = [trial.values[name] for name in names if name in trial.values]
+        complete = trial.status != "failed" and len(values) == len(names)
         params, distributions = _variables(trial.architecture, grammar)
         return create_trial(
             state=TrialState.COMPLETE if complete else TrialState.FAIL,
@@ -182,7 +183,9 @@ def _hold(folder: Path) -> int:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise RecordError(f"{folder} is in use by another process: wait for it or stop it") from None
+        raise RecordError(
+            f"{folder} is in use by another process: wait for it or stop it"
+        ) from None
     return handle
 
 
@@ -213,7 +216,7 @@ class _Journal(BaseJournalBackend):
         self._held: list[dict[str, Any]] | None = None
         self._base = 0
 
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         number = log_number_from
         if self._held is None or number < self._base:
             for log in self._file.read_logs(log_number_from):

@@ -67,18 +67,25 @@ def first_proposals(parts: Parts) -> tuple[Architecture, ...]:
     return (found,)
 
 
-def run(parts: Parts, record: Record, on_progress: OnProgress | None = None) -> list[Trial]:
+def run(
+    parts: Parts,
+    record: Record,
+    first: tuple[Architecture, ...],
+    on_progress: OnProgress | None = None,
+) -> list[Trial]:
     """Evaluate as many candidates as the configuration says; returns all trials in order.
+
+    Args:
+        first: what the strategy proposes first: that of `first_proposals`, also on a resume.
 
     Every trial that cost something is on disk before it is told to the strategy; those that cost
     nothing, a generation at a time.
 
     Raises:
-        NoFeasibleError: the budget cannot be met.
         OSError: the record cannot be written; what it held stays.
     """
     known = {trial.architecture.key: trial for trial in record.trials()}
-    strategy = parts.strategy(first_proposals(parts))
+    strategy = parts.strategy(first)
     trials: list[Trial] = []
     resumed = 0
     while len(trials) < parts.config.evaluations:
@@ -159,5 +166,3 @@ def best_of(trials: Sequence[Trial], objectives: Sequence[Objective]) -> Trial |
     if not feasible:
         return None
     return min(feasible, key=lambda t: (t.losses(objectives), t.architecture.key))
-
-

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nas.data import Data, Split
+from nas.data import Data, Split, shifted
 from nas.threads import torch_threads
 from searchspace.build import build
 from searchspace.tree import Node
@@ -120,21 +120,6 @@ def accuracy(network: nn.Module, split: Split, batch: int = 256) -> float:
 def _batches(split: Split, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     images, labels = torch.split(split.images, size), torch.split(split.labels, size)
     yield from zip(images, labels, strict=True)
-
-
-def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Each image of `[N, C, H, W]` moved by up to `most` pixels each way, its border repeated."""
-    if not most:
-        return images
-    count, _, height, width = images.shape
-    padded = F.pad(images, (most,) * 4, mode="replicate")
-    moves = torch.randint(0, 2 * most + 1, (2, count, 1), generator=generator)
-    rows = moves[0] + torch.arange(height)
-    columns = moves[1] + torch.arange(width)
-    which = torch.arange(count)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]].permute(
-        0, 3, 1, 2
-    )
 
 
 class _Steps:

@@ -91,7 +91,7 @@ def entropy(scales: Sequence[Scale]) -> Entropy:
     """Score and effectiveness of a network from its scales, first to last.
 
     Equations 4, 7 and 8 of the paper: the entropy of scale i is
-    (ln C_i + ln H_i^2) * (1/2) * sum ln(c k^2 / g), the score is their sum with weights 1, ..., 1, 8
+    (ln C_i + ln H_i^2) * (1/2) * sum ln(c k^2 / g), the score is their sum with weights 1, .., 1, 8
     less 10 exp(std of the stages' depths), and effectiveness is max D_i / exp(sum ln(w) / D_i).
     A network without convolutions scores 0 less the penalty and has effectiveness 0.
     """
@@ -201,8 +201,10 @@ def _fan_in(call: OpCall) -> float:
     )
     fan_in = call.input_shapes[0][1] / _integers(attrs["groups"])[0]
     for size, out, kernel, stride, padding, dilation in sizes:
-        fan_in *= kernel if attrs["transposed"] else visible_taps(
-            size, out, kernel, stride, padding, dilation
+        fan_in *= (
+            kernel
+            if attrs["transposed"]
+            else visible_taps(size, out, kernel, stride, padding, dilation)
         )
     return fan_in
 

@@ -31,6 +31,10 @@ class GrammarError(ValueError):
         super().__init__(f"{place}: {message}\n  {quoted}\n  {before.ljust(column - 1 - first)}^")
 
 
+class LimitError(ValueError):
+    """A limit or size that a caller asked for and the space does not have."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Domain:
     """A named, finite, ordered set of values."""

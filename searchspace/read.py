@@ -20,6 +20,7 @@ from searchspace.grammar import (
     Grammar,
     GrammarError,
     Item,
+    LimitError,
     Literal,
     Repeat,
     Rule,
@@ -72,11 +73,11 @@ def read_grammar(
 
     Raises:
         GrammarError: with line, column, the line itself and a caret.
-        ValueError: a limit names no domain of integers, or leaves it empty; `classes` is below 1;
-            `schemes` is empty, or holds what is no name.
+        LimitError: a limit names no domain of integers, or leaves it empty; `classes` is below 1.
+        ValueError: `schemes` is empty, or holds what is no name.
     """
     if classes is not None and classes < 1:
-        raise ValueError(f"the number of classes must be at least 1; got {classes}")
+        raise LimitError(f"the number of classes must be at least 1; got {classes}")
     if not schemes or not all(map(_SCHEME.fullmatch, schemes)):
         raise ValueError(f"precision schemes must be one name or more; got {list(schemes)}")
     tree = parse(text, source)
@@ -193,10 +194,10 @@ class _Reader:
         for name, (low, high) in self.limits.items():
             domain = self.domains.get(name)
             if domain is None:
-                raise ValueError(f"no domain '{name}' to limit; there are {_listed(self.domains)}")
+                raise LimitError(f"no domain '{name}' to limit; there are {_listed(self.domains)}")
             kept = tuple(v for v in domain.values if isinstance(v, int) and low <= v <= high)
             if not kept:
-                raise ValueError(f"no value of domain '{name}' ({domain}) lies in {low}..{high}")
+                raise LimitError(f"no value of domain '{name}' ({domain}) lies in {low}..{high}")
             self.domains[name] = Domain(name, kept)
 
     def head(self, tree: Tree[Token]) -> None:

@@ -20,6 +20,10 @@ MOST = 50_000
 """Expansions in one draw, at most."""
 
 
+class DrawError(ValueError):
+    """A grammar whose constraints or recursion leave no tree to draw."""
+
+
 def sample(grammar: Grammar, random: Random, *, rows: bool = False) -> Architecture:
     """One architecture, drawn by the grammar's weights; always valid, never endless.
 
@@ -27,7 +31,7 @@ def sample(grammar: Grammar, random: Random, *, rows: bool = False) -> Architect
         rows: make all copies under `^` one draw, so that every row repeats one block.
 
     Raises:
-        ValueError: constraints let the tree grow past `TALLEST` levels or `MOST` expansions.
+        DrawError: constraints let the tree grow past `TALLEST` levels or `MOST` expansions.
     """
     root = _Draw(grammar, random, rows).expand(grammar.start, (), DEEPEST)
     return Architecture(space=grammar.name, root=root)
@@ -46,7 +50,7 @@ def expand(
         height: from here down, at most this high where the rule allows it.
 
     Raises:
-        ValueError: no alternative's constraints hold for the arguments, or as `sample`.
+        DrawError: no alternative's constraints hold for the arguments, or as `sample`.
     """
     return _Draw(grammar, random).expand(symbol, arguments, height)
 
@@ -70,7 +74,7 @@ class _Draw:
         self.grow(symbol, height)
         fits = [i for i, a in enumerate(rule.alternatives) if draws.count(a, arguments)]
         if not fits:
-            raise ValueError(f"no alternative of '{symbol}' is allowed for {tuple(arguments)}")
+            raise DrawError(f"no alternative of '{symbol}' is allowed for {tuple(arguments)}")
         bound = height if self.expansions <= LARGEST else 0
         low = [i for i in fits if rule.heights[i] <= bound]
         if not low:
@@ -89,12 +93,12 @@ class _Draw:
         """Count an expansion; raise where the tree becomes too high or too large."""
         self.expansions += 1
         if height <= DEEPEST - TALLEST:
-            raise ValueError(
+            raise DrawError(
                 f"a tree of {self.grammar.name} grew {TALLEST} levels high at '{symbol}': "
                 "its constraints leave only alternatives that go on; add one that ends"
             )
         if self.expansions > MOST:
-            raise ValueError(
+            raise DrawError(
                 f"a tree of {self.grammar.name} grew past {MOST} expansions at '{symbol}': "
                 "lower the counts"
             )
@@ -105,7 +109,7 @@ class _Draw:
             return (self.one(item, scope, height),)
         count = value(item.repeat.count, scope, self.random)
         if not isinstance(count, int) or count < 0:
-            raise ValueError(f"the count of '{item.symbol}' must be at least 0; got {count}")
+            raise DrawError(f"the count of '{item.symbol}' must be at least 0; got {count}")
         if (item.repeat.same or self.rows) and count:
             return (self.one(item, scope, height),) * count
         return tuple([self.one(item, scope, height) for _ in range(count)])

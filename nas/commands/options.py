@@ -29,7 +29,9 @@ def whole(least: int) -> Callable[[str], int]:
 
     def parsed(text: str) -> int:
         if not text.lstrip("-").isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"an integer of at least {least} is needed; got '{text}'")
+            raise argparse.ArgumentTypeError(
+                f"an integer of at least {least} is needed; got '{text}'"
+            )
         return int(text)
 
     return parsed
@@ -51,7 +53,9 @@ def add_target(parser: argparse.ArgumentParser, *, required: bool = True) -> Non
     )
 
 
-def add_shape(parser: argparse.ArgumentParser, *, resolution: int | None, batch: int | None) -> None:
+def add_shape(
+    parser: argparse.ArgumentParser, *, resolution: int | None, batch: int | None
+) -> None:
     """`--batch`, `--resolution`, `--precision`."""
     parser.add_argument(
         "--batch",

@@ -15,7 +15,7 @@ EXAMPLES = """examples:
   nas search --space my.grammar --target my_device.toml --budget 2ms --max-params 11.7M --json
 """
 MAX_PARAMS = 100_000_000
-"""Where nothing else is said: a score that rewards width needs a bound that can still be trained."""
+"""Default bound: a score that rewards width needs one, and this can still be trained."""
 EVALUATIONS, EVALUATIONS_WITH_DATA = 3000, 200
 
 

@@ -1,1 +1,1 @@
-"""What a run tells: a table for people, one JSON object for programs. Reads trials, never a search."""
+"""What a run tells: tables for people, one JSON object for programs; read from trials alone."""

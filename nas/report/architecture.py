@@ -29,9 +29,7 @@ def architecture_table(text: str) -> Table:
 
 def scheme_counts(root: Node) -> list[tuple[str, Counter[str]]]:
     """For every part of a network, how many of its blocks take each precision scheme."""
-    return [
-        (part.symbol, Counter(node.scheme for _, node in units(part))) for part in root.flat()
-    ]
+    return [(part.symbol, Counter(node.scheme for _, node in units(part))) for part in root.flat()]
 
 
 def describe(node: Node) -> str:

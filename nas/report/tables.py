@@ -24,7 +24,16 @@ def front_table(record: Mapping[str, Any]) -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for name in ("", "accuracy" if with_data else "score", "ms", "range", "MACs", "params", "peak act.", "key"):
+    for name in (
+        "",
+        "accuracy" if with_data else "score",
+        "ms",
+        "range",
+        "MACs",
+        "params",
+        "peak act.",
+        "key",
+    ):
         table.add_column(name, justify="left" if name in ("", "key") else "right", no_wrap=True)
     for row in _spread(front, chosen):
         table.add_row(
@@ -41,7 +50,9 @@ def front_table(record: Mapping[str, Any]) -> Table:
 
 
 def _thinned(rows: int) -> str:
-    return f" ({_SHOWN} of {rows} designs; all are in the run's result.json)" if rows > _SHOWN else ""
+    if rows <= _SHOWN:
+        return ""
+    return f" ({_SHOWN} of {rows} designs; all are in the run's result.json)"
 
 
 def _spread(front: Sequence[Mapping[str, Any]], chosen: str) -> list[Mapping[str, Any]]:

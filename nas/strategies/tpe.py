@@ -103,9 +103,7 @@ class _Derivation:
             scope = (*scope, self.choose(f"{where}{name}", [value for value, _ in options]))
         return scope
 
-    def group(
-        self, item: Item, scope: Sequence[Value], where: str, depth: int
-    ) -> tuple[Node, ...]:
+    def group(self, item: Item, scope: Sequence[Value], where: str, depth: int) -> tuple[Node, ...]:
         if item.repeat is None:
             return (self.one(item, scope, where, depth),)
         count = self.scalar(item.repeat.count, scope, f"{where}count")
@@ -120,8 +118,11 @@ class _Derivation:
         if not item.is_primitive:
             return self.rule(item.symbol, values, where, depth)
         children = tuple(
-            tuple(self.one(inner, scope, f"{where}{g}.{i}.", depth + 1) for i, inner in enumerate(s))
-            for g, s in enumerate(item.groups)
+            tuple(
+                self.one(inner, scope, f"{where}{g}.{i}.", depth + 1)
+                for i, inner in enumerate(sequence)
+            )
+            for g, sequence in enumerate(item.groups)
         )
         return Node(item.symbol, PRIMITIVE, values, children)
 

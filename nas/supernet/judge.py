@@ -10,7 +10,7 @@ from nas.supernet.bank import Candidate, WeightBank
 from nas.threads import torch_threads
 from searchspace.tree import Node
 
-CALIBRATION = 256
+CALIBRATION = 128
 """Training images that batch norm's statistics are made from."""
 BATCH = 128
 """Images in a forward pass."""

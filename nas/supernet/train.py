@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nas.data import Data, Split
+from nas.data import Data, shifted
 from nas.supernet.bank import (
+    Candidate,
     WeightBank,
     gradients,
     read_tensors,
@@ -59,6 +60,8 @@ class Schedule:
     """Of weights with 2 dimensions or more."""
     label_smoothing: float = 0.1
     """Share of the target that is spread over all classes."""
+    shift: int = 1
+    """Pixels that an image moves at most, each way; what comes in is the border."""
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, from 0."""
@@ -167,20 +170,21 @@ class _Trainer:
     def step(self, step: int) -> float:
         random = Random(f"{self.bank.seed}|step {step}")
         index = _batch(len(self.data.train), self.batch, self.bank.seed, step)
+        generator = torch.Generator().manual_seed(random.getrandbits(63))
+        images = shifted(self.data.train.images[index], self.schedule.shift, generator)
+        quarters = zip(images.chunk(PATHS), self.data.train.labels[index].chunk(PATHS), strict=True)
         losses, keys = [], set[str]()
         networks = sandwich(self.bank.grammar, self.bank.spec, random)
-        for root, quarter in zip(networks, index.chunk(PATHS), strict=True):
+        for root, quarter in zip(networks, quarters, strict=True):
             candidate = self.bank.candidate(root)
-            losses.append(self._backward(candidate, self.data.train, quarter))
+            losses.append(self._backward(candidate, *quarter))
             keys.update(candidate.keys)
         self._update(step, gradients(self.bank.tensors, keys))
         return sum(losses) / PATHS
 
-    def _backward(self, candidate: Callable[..., Tensor], train: Split, quarter: Tensor) -> float:
-        logits = candidate(train.images[quarter], training=True)
-        loss = F.cross_entropy(
-            logits, train.labels[quarter], label_smoothing=self.schedule.label_smoothing
-        )
+    def _backward(self, candidate: Candidate, images: Tensor, labels: Tensor) -> float:
+        logits = candidate(images, training=True)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.schedule.label_smoothing)
         (loss / PATHS).backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
