@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas.data import data_names, load_data
+from nas.data import data_names, load_data, shifted
 from searchspace.shapes import image
 
 
@@ -94,3 +94,16 @@ def test_a_missing_or_damaged_file_is_named(tmp_path):
     (tmp_path / "bad.npz").write_bytes(b"PK no archive")
     with pytest.raises(ValueError, match=r"cannot read the data file .*bad\.npz"):
         load_data(str(tmp_path / "bad.npz"))
+
+
+def test_images_move_whole_and_repeat_their_border():
+    images = torch.arange(2 * 1 * 3 * 3, dtype=torch.float32).reshape(2, 1, 3, 3)
+    moved = shifted(images.repeat(40, 1, 1, 1), 1, torch.Generator().manual_seed(0))
+    assert moved.shape == (80, 1, 3, 3)
+    centres = {float(value) for value in moved[::2, 0, 1, 1]}
+    assert centres == set(range(9))
+    still = moved[::2][moved[::2, 0, 1, 1] == 4]
+    assert torch.equal(still[0], images[0])
+    corner = moved[::2][moved[::2, 0, 1, 1] == 0][0, 0]
+    assert corner.tolist() == [[0, 0, 1], [0, 0, 1], [3, 3, 4]]
+    assert torch.equal(shifted(images, 0, torch.Generator()), images)

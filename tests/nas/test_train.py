@@ -9,7 +9,7 @@ import torch
 
 from nas.data import load_data
 from nas.supernet.bank import WeightBank
-from nas.train import Epoch, Recipe, accuracy, shifted, train_alone
+from nas.train import Epoch, Recipe, accuracy, train_alone
 from searchspace.build import build
 from searchspace.read import read_grammar
 from searchspace.sample import sample
@@ -69,19 +69,6 @@ def test_it_begins_with_the_weights_given(data, grammar, root):
     trained = train_alone(root, data, seed=0, epochs=1, recipe=still, initial=state)
     for name, _ in build(root, data.spec).named_parameters():
         assert torch.equal(trained.network.state_dict()[name], state[name])
-
-
-def test_images_move_whole_and_repeat_their_border():
-    images = torch.arange(2 * 1 * 3 * 3, dtype=torch.float32).reshape(2, 1, 3, 3)
-    moved = shifted(images.repeat(40, 1, 1, 1), 1, torch.Generator().manual_seed(0))
-    assert moved.shape == (80, 1, 3, 3)
-    centres = {float(value) for value in moved[::2, 0, 1, 1]}
-    assert centres == set(range(9))
-    still = moved[::2][moved[::2, 0, 1, 1] == 4]
-    assert torch.equal(still[0], images[0])
-    corner = moved[::2][moved[::2, 0, 1, 1] == 0][0, 0]
-    assert corner.tolist() == [[0, 0, 1], [0, 0, 1], [3, 3, 4]]
-    assert torch.equal(shifted(images, 0, torch.Generator()), images)
 
 
 def test_no_epochs_are_refused(data, root):
