@@ -52,7 +52,7 @@ class Schedule:
     """Steps, each of four networks."""
     batch: int = 128
     """Images in a step, a multiple of 4; each network sees a quarter. At most the training set."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 8e-3
     """Peak of AdamW's rate."""
     warmup: float = 0.1
     """Share of the steps in which the rate rises; then it falls to 0 as a cosine."""

@@ -86,11 +86,11 @@ def test_a_network_that_does_not_fit_gives_its_fault(pool, bank, data, nodes):
 def test_a_dead_worker_is_replaced(pool, nodes, here):
     ray = pool._ray
     first = ray.get(pool.actors[0].process.remote())
-    results = pool.judge(nodes * 3)
+    results = pool.judge(nodes * 2)
     index, value = next(results)
     os.kill(first, signal.SIGKILL)
     found = {index: value, **dict(results)}
-    assert found == {i: here[i % 8] for i in range(24)}
+    assert found == {i: here[i % 8] for i in range(16)}
     assert ray.get(pool.actors[0].process.remote()) != first
 
 
