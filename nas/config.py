@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 FORMAT = "nas-config"
 VERSION = 1
@@ -56,7 +56,7 @@ class Config:
     """Ray cluster to join; none: a private one, if there are workers."""
     seed: int = 0
     """Decides every random choice."""
-    evaluations: int = 3000
+    evaluations: int = 2000
     """Candidates to evaluate."""
     limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Domains narrowed for this run: smallest and largest value, by the domain's name."""
@@ -90,8 +90,24 @@ class Config:
             required = entry.default is MISSING and entry.default_factory is MISSING
             if required and name not in given:
                 raise ConfigError(f"the configuration lacks '{name}'")
-        limits = given.get("limits", {})
-        if not isinstance(limits, dict):
-            raise ConfigError("'limits' must be an object of [smallest, largest]")
-        given["limits"] = {name: (int(ends[0]), int(ends[1])) for name, ends in limits.items()}
-        return cls(**given)
+        types = get_type_hints(cls)
+        for name, value in given.items():
+            if name != "limits" and not _fits(value, types[name]):
+                raise ConfigError(f"'{name}' must be {known[name].type}; got {value!r}")
+        return cls(**{**given, "limits": _limits(given.get("limits", {}))})
+
+
+def _fits(value: object, wanted: Any) -> bool:
+    """Whether a JSON value is of a type, or of one of a union's; an integer is a float too."""
+    allowed = get_args(wanted) or (wanted,)
+    return type(value) in allowed or (type(value) is int and float in allowed)
+
+
+def _limits(record: object) -> dict[str, tuple[int, int]]:
+    if not isinstance(record, dict):
+        raise ConfigError(f"'limits' must be an object of [smallest, largest]; got {record!r}")
+    for name, ends in record.items():
+        whole = isinstance(ends, list) and all(type(end) is int for end in ends)
+        if not whole or len(ends) != 2:
+            raise ConfigError(f"the limit '{name}' must be [smallest, largest]; got {ends!r}")
+    return {name: (low, high) for name, (low, high) in record.items()}

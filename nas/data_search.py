@@ -21,7 +21,7 @@ from searchspace.tree import Node
 
 SUPERNET = Path("supernet") / "bank.safetensors"
 """Where in a run's folder the shared weights are kept."""
-EPOCHS = 60
+EPOCHS = 30
 """Passes over the training images for the winner."""
 
 

@@ -7,7 +7,7 @@ computed again, and only what no longer fits is drawn anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -84,40 +84,42 @@ def crossover(
     return Architecture(space=first.space, root=root)
 
 
-def sites(grammar: Grammar, root: Node) -> Iterator[Site]:
+def sites(grammar: Grammar, root: Node) -> list[Site]:
     """Every place where another value could have been drawn; copies under `^^` count once."""
-    yield from _rule_sites(grammar, root, ())
+    found: list[Site] = []
+    _rule_sites(grammar, root, (), found)
+    return found
 
 
-def _rule_sites(grammar: Grammar, node: Node, path: Path) -> Iterator[Site]:
+def _rule_sites(grammar: Grammar, node: Node, path: Path, found: list[Site]) -> None:
     rule = grammar.rules[node.symbol]
     alternative = rule.alternatives[node.alternative]
     if len(rule.alternatives) > 1:
-        yield Site("alternative", path, node.symbol)
+        found.append(Site("alternative", path, node.symbol))
     if rule.is_block and len(grammar.schemes) > 1:
-        yield Site("scheme", path, f"{node.symbol}.scheme")
+        found.append(Site("scheme", path, f"{node.symbol}.scheme"))
     for index, (name, domain) in enumerate(alternative.draws):
         if len(domain.values) > 1:
-            yield Site("variable", path, f"{node.symbol}.{name}", index)
+            found.append(Site("variable", path, f"{node.symbol}.{name}", index))
     for g, (item, nodes) in enumerate(zip(alternative.items, node.children, strict=True)):
         repeat = item.repeat
         if repeat and isinstance(repeat.count, Drawn) and len(repeat.count.domain.values) > 1:
-            yield Site("count", path, f"{node.symbol}.{item.symbol}", g)
+            found.append(Site("count", path, f"{node.symbol}.{item.symbol}", g))
         distinct = nodes[:1] if repeat and repeat.same else nodes
         for i, child in enumerate(distinct):
-            yield from _item_sites(grammar, item, child, (*path, (g, i)))
+            _item_sites(grammar, item, child, (*path, (g, i)), found)
 
 
-def _item_sites(grammar: Grammar, item: Item, node: Node, path: Path) -> Iterator[Site]:
+def _item_sites(grammar: Grammar, item: Item, node: Node, path: Path, found: list[Site]) -> None:
     for index, scalar in enumerate(item.scalars):
         if isinstance(scalar, Drawn) and len(scalar.domain.values) > 1:
-            yield Site("argument", path, f"{item.symbol}.{index}", index, item)
+            found.append(Site("argument", path, f"{item.symbol}.{index}", index, item))
     if not item.is_primitive:
-        yield from _rule_sites(grammar, node, path)
+        _rule_sites(grammar, node, path, found)
         return
     for g, (sequence, nodes) in enumerate(zip(item.groups, node.children, strict=True)):
         for i, (inner, child) in enumerate(zip(sequence, nodes, strict=True)):
-            yield from _item_sites(grammar, inner, child, (*path, (g, i)))
+            _item_sites(grammar, inner, child, (*path, (g, i)), found)
 
 
 def redraw(

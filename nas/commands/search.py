@@ -16,7 +16,7 @@ EXAMPLES = """examples:
 """
 MAX_PARAMS = 100_000_000
 """Default bound: a score that rewards width needs one, and this can still be trained."""
-EVALUATIONS, EVALUATIONS_WITH_DATA = 3000, 200
+EVALUATIONS, EVALUATIONS_WITH_DATA = 2000, 200
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

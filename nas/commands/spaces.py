@@ -31,12 +31,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def list_spaces(args: argparse.Namespace) -> int:
     """Names with input and size."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     from searchspace.space import load_space, space_names
 
-    table = Table("space", "input", "classes", "rules", "about")
+    columns = ("space", "input", "classes", "rules", "about")
+    table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in space_names():
         space = load_space(name)
         about = space.text.lstrip("# \n").splitlines()[0]
@@ -47,18 +49,18 @@ def list_spaces(args: argparse.Namespace) -> int:
 
 def show_space(args: argparse.Namespace) -> int:
     """The grammar: a table of its domains, and its text."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     from searchspace.space import load_space
 
     space = load_space(args.name)
-    console = Console()
-    table = Table("domain", "values", "number of values")
+    table = Table("domain", "values", "number", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for domain in space.domains.values():
         table.add_row(domain.name, str(domain), str(len(domain.values)))
-    console.print(table)
-    console.print(space.text, markup=False, highlight=False)
+    Console().print(table)
+    print(space.text, end="")
     return 0
 
 

@@ -23,12 +23,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def list_targets(args: argparse.Namespace) -> int:
     """Names with the figures that matter most."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     from hwprofile.device import device_names, load_device
 
-    table = Table("target", "device", "SMs", "fp16 TFLOPS", "DRAM GB/s", "L2 MiB", "schemes")
+    table = Table("target", "device", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("SMs", "fp16 TFLOPS", "GB/s", "L2 MiB"):
+        table.add_column(name, justify="right")
+    table.add_column("int8")
     for name in device_names():
         device = load_device(name)
         table.add_row(
@@ -38,7 +42,7 @@ def list_targets(args: argparse.Namespace) -> int:
             f"{device.peak_tflops['fp16']:g}",
             f"{device.dram_gbps:g}",
             f"{device.l2_mib:g}",
-            " ".join(device.schemes),
+            "yes" if "w8a8" in device.schemes else "no",
         )
     Console().print(table)
     return 0
