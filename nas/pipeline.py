@@ -18,7 +18,7 @@ from nas.assemble import Parts, assemble, objectives
 from nas.config import Config
 from nas.export.folder import export
 from nas.record import BEST, RESULT, Record, RecordError, create
-from nas.report.architecture import architecture_table
+from nas.report.architecture import architecture_table, scheme_line
 from nas.report.result import result
 from nas.report.tables import front_table
 from nas.search import Progress, first_proposals, front_of, run
@@ -31,8 +31,9 @@ DATA_FREE = (
 )
 WITH_DATA = "Ranked by the accuracy on {data} with weights inherited from a supernet."
 SCHEMES_SEARCHED = (
-    "Precision is searched and priced for each block; the exported module is in float, since real "
-    "quantized modules are not part of this release."
+    "Precision is searched, priced and scored for each block (the score is that of quantized layers "
+    "and does not compare with a run without). The exported module is in float: real quantized "
+    "modules are not part of this release."
 )
 
 
@@ -74,8 +75,14 @@ def perform(folder: Path, config: Config, *, as_json: bool, resume: bool) -> int
         people.print(said.format(score=score, data=config.data), markup=False)
         if config.quantize:
             people.print(SCHEMES_SEARCHED, markup=False)
-        outcome = _search(parts, record, folder, first)
-        record.write_result(outcome)
+        try:
+            outcome = _search(parts, record, folder, first)
+            record.write_result(outcome)
+        except (KeyboardInterrupt, OSError):
+            people.print(
+                f"stopped; go on with 'nas resume {folder}'", markup=False, highlight=False
+            )
+            raise
     _show(people, folder, outcome, as_json)
     return 0
 
@@ -164,6 +171,9 @@ def _read_result(folder: Path) -> dict[str, Any]:
 def _show(people: Console, folder: Path, outcome: Mapping[str, Any], as_json: bool) -> None:
     people.print(front_table(outcome))
     people.print(architecture_table(outcome["best"]["architecture"]))
+    schemes = scheme_line(outcome["best"]["architecture"])
+    if schemes:
+        people.print(schemes, highlight=False)
     best = outcome["best"]
     if "test_accuracy" in best:
         people.print(

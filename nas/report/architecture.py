@@ -17,19 +17,33 @@ def architecture_table(text: str) -> Table:
     table.add_column(justify="right")
     table.add_column(overflow="fold")
     root = from_text(text)
-    symbols = [child.symbol for child in root.flat()]
-    seen: Counter[str] = Counter()
-    for part in root.flat():
-        seen[part.symbol] += 1
-        name = part.symbol + (str(seen[part.symbol]) if symbols.count(part.symbol) > 1 else "")
+    for name, part in zip(_part_names(root), root.flat(), strict=True):
         for index, (description, count) in enumerate(_kinds(part)):
             table.add_row(name if index == 0 else "", f"{count} ×", description)
     return table
 
 
-def scheme_counts(root: Node) -> list[tuple[str, Counter[str]]]:
-    """For every part of a network, how many of its blocks take each precision scheme."""
-    return [(part.symbol, Counter(node.scheme for _, node in units(part))) for part in root.flat()]
+def scheme_line(text: str) -> str:
+    """How the precision schemes fall over the parts; empty where all blocks are in float."""
+    root = from_text(text)
+    parts = [Counter(node.scheme for _, node in units(part)) for part in root.flat()]
+    if not any(scheme not in ("", FLOAT) for counts in parts for scheme in counts):
+        return ""
+    said = [
+        f"{name} " + " + ".join(f"{n} {scheme or FLOAT}" for scheme, n in sorted(counts.items()))
+        for name, counts in zip(_part_names(root), parts, strict=True)
+    ]
+    return f"precision by blocks: {', '.join(said)}"
+
+
+def _part_names(root: Node) -> list[str]:
+    symbols = [child.symbol for child in root.flat()]
+    seen: Counter[str] = Counter()
+    names = []
+    for symbol in symbols:
+        seen[symbol] += 1
+        names.append(symbol + (str(seen[symbol]) if symbols.count(symbol) > 1 else ""))
+    return names
 
 
 def describe(node: Node) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from nas.quantities import format_bytes, format_count
@@ -20,7 +21,8 @@ def prediction_tables(prediction: Mapping[str, Any]) -> Iterator[Table]:
 
 
 def _totals(p: Mapping[str, Any]) -> Table:
-    table = Table(title=f"{p['network']} on {p['target']}", title_justify="left", show_header=False)
+    title = escape(f"{p['network']} on {p['target']}")  # a path may hold rich's markup
+    table = Table(title=title, title_justify="left", show_header=False)
     shape = "x".join(map(str, (p["batch"], *p["input"])))
     table.add_row(
         "latency",
