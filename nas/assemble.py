@@ -50,7 +50,15 @@ class Parts:
             evaluations=self.config.evaluations,
             seeds=seeds,
         )
-        strategy: Strategy = find("strategy", self.config.strategy, STRATEGIES)(problem)
+        name = self.config.strategy
+        made = find("strategy", name, STRATEGIES)
+        try:
+            strategy: Strategy = made(problem)
+        except Exception as fault:
+            raise PluginError(f"cannot make the strategy '{name}': {fault}") from fault
+        for method in ("ask", "tell"):
+            if not callable(getattr(strategy, method, None)):
+                raise PluginError(f"the strategy '{name}' must have a method '{method}'")
         return strategy
 
 
@@ -65,11 +73,12 @@ def assemble(config: Config) -> Parts:
     Raises:
         GrammarError: the space's text is at fault.
         UnknownTargetError: there is no such device.
-        PluginError: there is no such predictor, or it cannot be made.
+        PluginError: there is no such predictor or strategy, or the predictor cannot be made.
         UsageError: an option does not fit the target.
         LimitError: a limit does not fit the space.
     """
     target = get_target(config.target)
+    find("strategy", config.strategy, STRATEGIES)  # a misspelt name must not leave a run behind
     grammar = read_grammar(
         config.space_text,
         source=config.space,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwprofile.blocks import BlockTable, Costs
 from nas.trial import Trial
@@ -185,12 +185,8 @@ class Evaluator:
 
 
 def _judged(trial: Trial, accuracy: float | str) -> Trial:
-    failed = isinstance(accuracy, str)
-    return Trial(
-        number=trial.number,
-        architecture=trial.architecture,
-        status="failed" if failed else trial.status,
-        values=trial.values if failed else {**trial.values, "accuracy": float(accuracy)},
-        violations=trial.violations,
-        reason=str(accuracy) if failed else trial.reason,
-    )
+    if not isinstance(accuracy, str) and not math.isfinite(accuracy):
+        accuracy = f"the accuracy is {accuracy}"
+    if isinstance(accuracy, str):
+        return replace(trial, status="failed", reason=accuracy)
+    return replace(trial, values={**trial.values, "accuracy": float(accuracy)})

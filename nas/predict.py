@@ -17,7 +17,7 @@ from hwprofile.kernel import Kernel
 from hwprofile.liveness import peak_bytes
 from hwprofile.trace import trace
 from nas.export.source_of import design_of
-from nas.plugins import load
+from nas.plugins import PluginError, load
 from nas.usage import UsageError
 from predictors.latency import LatencyPredictor
 from searchspace.shapes import TensorSpec, image
@@ -69,8 +69,14 @@ def predict_network(
 
 def _module(place: str) -> nn.Module:
     made = load(place, "network")
-    with torch.device("meta"):
-        module = made if isinstance(made, nn.Module) else made()
+    try:
+        with torch.device("meta"):
+            module = made if isinstance(made, nn.Module) else made()
+    except Exception as fault:
+        raise PluginError(
+            f"'{place}' must return an nn.Module when called without arguments; it raised "
+            f"{type(fault).__name__}: {fault}"
+        ) from fault
     if not isinstance(module, nn.Module):
         raise UsageError(f"'{place}' must return an nn.Module; it returned {type(module).__name__}")
     return module

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 _TIME_MS = {"s": 1e3, "ms": 1.0, "us": 1e-3, "µs": 1e-3, "ns": 1e-6}
 _COUNT = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
@@ -63,15 +64,23 @@ def parse_limit(text: str) -> tuple[str, tuple[int, int]]:
 
 def format_count(value: float) -> str:
     """A count for people: three digits and a suffix, such as `4.21M`."""
-    for suffix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("K", 1e3)):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{suffix}"
-    return f"{value:.3g}"
+    return _scaled(value, 1e3, ("", "K", "M", "G", "T"))
 
 
 def format_bytes(value: float) -> str:
     """Bytes for people, in powers of 1024, such as `3.06MiB`."""
-    for suffix, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{suffix}"
-    return f"{value:.0f}B"
+    return _scaled(value, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
+
+
+def _scaled(value: float, step: float, suffixes: Sequence[str]) -> str:
+    """Three digits, or the whole number where it has four, with the first suffix that fits."""
+    for suffix in suffixes[:-1]:
+        # What would be rounded up to a whole step takes the next suffix.
+        if round(abs(value)) < step:
+            return f"{_digits(value)}{suffix}"
+        value /= step
+    return f"{_digits(value)}{suffixes[-1]}"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 999.5 else f"{value:.3g}"

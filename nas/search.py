@@ -8,7 +8,7 @@ nothing but their problem and what they are told, so the front is that of a run 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nas.assemble import Parts
 from nas.fastest import fastest
@@ -121,17 +121,11 @@ def _evaluate(
     numbers = {a.key: first + i for i, a in enumerate(asked)}
     found, batch = [], []
     for trial in parts.evaluator.evaluate(0, fresh):
-        numbered = Trial(
-            number=numbers[trial.architecture.key],
-            architecture=trial.architecture,
-            status=trial.status,
-            values=trial.values,
-            violations=trial.violations,
-            reason=trial.reason,
-        )
+        numbered = replace(trial, number=numbers[trial.architecture.key])
         found.append(numbered)
         batch.append(numbered)
-        if "accuracy" in trial.values:  # costly: on disk before the next one is awaited
+        if parts.evaluator.judge is not None and trial.status != "infeasible":
+            # It was judged, which is costly: on disk before the next one is awaited.
             record.append(batch, parts.grammar)
             batch = []
     if batch:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
-sys.path.insert(0, str(Path(__file__).parent))
+# The repository first: without it `tests/searchspace` would stand for the package of that name.
+sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
 
 # Without a deadline: a busy machine is no fault. Derandomised: the same commit, the same cases.
 settings.register_profile(

@@ -34,20 +34,20 @@ class TPEStrategy:
         )
         directions = [objective.direction for objective in problem.objectives]
         self._study = optuna.create_study(directions=directions, sampler=sampler)
-        self._pending: list[optuna.Trial] = []
+        self._pending: list[optuna.Trial | None] = []
         self._seen: set[str] = set()
+        self._first = list(problem.seeds)
 
     def ask(self, n: int) -> Sequence[Architecture]:
         """At most `n` new candidates; fewer when 50 proposals in a row bring nothing new."""
         found: list[Architecture] = []
         misses = 0
         while len(found) < n and misses < _PATIENCE:
-            trial = self._study.ask()
-            root = _Derivation(self._problem, trial).rule(self._problem.grammar.start, (), "")
-            architecture = Architecture(space=self._problem.grammar.name, root=root)
+            trial, architecture = self._next()
             if architecture.key in self._seen:
                 misses += 1
-                self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                if trial is not None:
+                    self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
                 continue
             misses = 0
             self._seen.add(architecture.key)
@@ -55,10 +55,20 @@ class TPEStrategy:
             found.append(architecture)
         return found
 
+    def _next(self) -> tuple[optuna.Trial | None, Architecture]:
+        """A seed, which no draws of the estimator lead to, or what the estimator proposes."""
+        if self._first:
+            return None, self._first.pop(0)
+        trial = self._study.ask()
+        root = _Derivation(self._problem, trial).rule(self._problem.grammar.start, (), "")
+        return trial, Architecture(space=self._problem.grammar.name, root=root)
+
     def tell(self, trials: Sequence[Trial]) -> None:
-        """Outcomes of the last `ask`, in order."""
+        """Outcomes of the last `ask`, in order; the estimator hears those that it proposed."""
         objectives = self._problem.objectives
         for pending, trial in zip(self._pending, trials, strict=True):
+            if pending is None:
+                continue
             found = all(objective.name in trial.values for objective in objectives)
             if trial.status == "failed" or not found:
                 self._study.tell(pending, state=optuna.trial.TrialState.FAIL)

@@ -1,0 +1,1 @@
+"""Contract tests that authors of strategies and predictors inherit; they need pytest."""
