@@ -1,0 +1,167 @@
+"""Costs put together block by block against the whole network, built and traced at once."""
+
+from functools import cache
+from random import Random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import drawn, seeds, shipped, small_grammars
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from hwprofile.blocks import BlockTable, block_names
+from hwprofile.device import get_target
+from hwprofile.fuse import fuse
+from hwprofile.liveness import peak_bytes
+from hwprofile.trace import trace
+from predictors.latency import LatencyPredictor
+from searchspace.build import build, calls, module_of
+from searchspace.shapes import ShapeError, image
+from searchspace.space import load_space
+from searchspace.text import from_text
+from searchspace.tree import units
+
+
+@cache
+def grammar():
+    limits = {"width": (32, 64), "depth": (1, 2)}
+    return load_space("conv_large_kernel", classes=10, limits=limits)
+
+
+SPEC = image(3, 64, 64)
+
+
+def merged_network(root, spec):
+    """The whole network in the form that runs at inference."""
+    with torch.device("meta"):
+        plan, _ = calls((root,), spec)
+        return nn.Sequential(*(module_of(call, merged=True) for call in plan)).eval()
+
+
+def whole_trace(root, spec, batch):
+    return trace(merged_network(root, spec), (batch, *spec.shape))
+
+
+@given(seeds, st.sampled_from((1, 3)))
+@settings(max_examples=8)
+def test_costs_are_those_of_the_whole_network(seed, batch):
+    root = drawn(grammar(), seed).root
+    costs = BlockTable(SPEC, batch=batch).costs(root)
+    with torch.device("meta"):
+        trained = build(root, SPEC)
+    assert costs.params == sum(parameter.numel() for parameter in trained.parameters())
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        merged_network(root, SPEC)(torch.empty(batch, *SPEC.shape, device="meta"))
+    assert 2 * batch * costs.macs == counter.get_total_flops()
+    whole = whole_trace(root, SPEC, batch)
+    assert batch * costs.macs == whole.macs
+    assert costs.peak_bytes == peak_bytes(whole, 2)
+
+
+@given(small_grammars(), seeds)
+@settings(max_examples=10)
+def test_costs_of_any_grammar_are_those_of_the_whole_network(grammar, seed):
+    root = drawn(grammar, seed).root
+    if sum(1 for _ in units(root)) > 60:
+        return
+    costs = BlockTable(grammar.input, precision="fp32").costs(root)
+    whole = whole_trace(root, grammar.input, 1)
+    assert costs.macs == whole.macs
+    assert costs.peak_bytes == peak_bytes(whole, 4)
+    with torch.device("meta"):
+        trained = build(root, grammar.input)
+    assert costs.params == sum(parameter.numel() for parameter in trained.parameters())
+
+
+@given(seeds)
+@settings(max_examples=6)
+def test_blocks_apart_take_at_least_as_long_as_fused_across_their_borders(seed):
+    root, target = drawn(grammar(), seed).root, get_target("a100")
+    costs = BlockTable(SPEC).costs(root)
+    whole = fuse(whole_trace(root, SPEC, 1), "fp16")
+    together = sum(target.price(kernel).value for kernel in whole)
+    apart = LatencyPredictor(target).latency(costs).value
+    assert together <= apart * (1 + 1e-9)
+    assert len(whole) <= sum(len(block.kernels) for block in costs.blocks)
+    # Only joints between blocks can fuse further, so little is lost.
+    assert apart <= 1.25 * together
+
+
+@given(seeds)
+@settings(max_examples=4)
+def test_larger_batches_scale_what_flows_and_nothing_else(seed):
+    root = drawn(grammar(), seed).root
+    one, eight = (BlockTable(SPEC, batch=batch).costs(root) for batch in (1, 8))
+    assert eight.peak_bytes == 8 * one.peak_bytes
+    assert (eight.macs, eight.params) == (one.macs, one.params)
+    for small, large in zip(one.blocks, eight.blocks, strict=True):
+        pairs = zip(small.kernels, large.kernels, strict=True)
+        for a, b in pairs:
+            assert b.weight_bytes == a.weight_bytes
+            assert b.flops == 8 * a.flops
+
+
+def test_precision_decides_bytes_alone():
+    root = drawn(grammar(), 3).root
+    half, full = (BlockTable(SPEC, precision=p).costs(root) for p in ("fp16", "fp32"))
+    assert full.peak_bytes == 2 * half.peak_bytes
+    assert (full.macs, full.params) == (half.macs, half.params)
+    with pytest.raises(ValueError, match="fp32, fp16, bf16; got 'w8a8'"):
+        BlockTable(SPEC, precision="w8a8")
+
+
+def test_equal_blocks_are_found_once_and_handed_out_as_they_are():
+    table, random = BlockTable(SPEC), Random(0)
+    first = drawn(grammar(), random.getrandbits(32)).root
+    again = from_text(_text(first))
+    assert again is not first
+    assert all(
+        a is b for a, b in zip(table.costs(first).blocks, table.costs(again).blocks, strict=True)
+    )
+    repeated = from_text("n:0[a:0[b:0@float[depthwise(3)]*3]]")
+    blocks = BlockTable(image(8, 8, 8)).costs(repeated).blocks
+    assert blocks[0] is blocks[1] is blocks[2]
+    assert BlockTable(image(8, 8, 8)).costs(repeated).blocks[0] is not blocks[0]
+
+
+def _text(root):
+    from searchspace.text import to_text
+
+    return to_text(root)
+
+
+def test_the_scheme_and_the_shape_make_another_block():
+    table = BlockTable(image(8, 8, 8))
+    roots = [from_text(f"n:0[b:0@{scheme}[depthwise(3)]]") for scheme in ("float", "w8a8")]
+    blocks = [table.costs(root).blocks[0] for root in roots]
+    assert [block.scheme for block in blocks] == ["fp16", "w8a8"]
+    assert {kernel.scheme for kernel in blocks[1].kernels} >= {"w8a8"} - {
+        kernel.scheme for kernel in blocks[0].kernels
+    }
+    down = from_text(
+        "n:0[b:0@float[max_pool(3)]; d:0@float[strided_conv(8,2)]; b:0@float[max_pool(3)]]"
+    )
+    first, _, last = table.costs(down).blocks
+    assert (first.left, last.left) == (image(8, 8, 8), image(8, 4, 4))
+    assert first is not last
+
+
+@given(seeds)
+@settings(max_examples=5)
+def test_names_of_blocks_lead_to_their_modules(seed):
+    root = drawn(grammar(), seed).root
+    names = list(block_names(root, SPEC))
+    costs = BlockTable(SPEC).costs(root)
+    assert len(names) == len(set(names)) == len(costs.blocks)
+    with torch.device("meta"):
+        network = build(root, SPEC)
+    params = [sum(p.numel() for p in network.get_submodule(n).parameters()) for n in names]
+    assert params == [block.params for block in costs.blocks]
+
+
+def test_a_shape_that_does_not_fit_names_its_place():
+    root = from_text("net:0[head:0@float[global_pool; depthwise(3)]]")
+    with pytest.raises(ShapeError, match="head"):
+        BlockTable(image(4, 8, 8)).costs(root)
