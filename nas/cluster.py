@@ -118,7 +118,7 @@ class JudgePool:
         def submit(actor: Any) -> None:
             if waiting:
                 index, node = waiting.pop()
-                running[actor.judge.remote(node)] = (index, actor)
+                running[actor.judge.remote(node, self._shared)] = (index, actor)
 
         for actor in self.actors * AHEAD:
             submit(actor)
@@ -141,11 +141,11 @@ class JudgePool:
             )
         # As arrays, put once: every worker of a machine reads the same memory.
         arrays = {key: tensor.numpy() for key, tensor in self.bank.state().items()}
-        self._shared = weights, data = ray.put(arrays), ray.put(self.data)
         recipe = (self.bank.grammar, self.bank.spec, self.bank.seed)
+        self._shared = (ray.put(recipe), ray.put(arrays), ray.put(self.data))
         # Without end: with a finite number of retries, an actor on a lost node is given up.
         actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(_Judge)
-        self.actors = [actor.remote(recipe, weights, data) for _ in range(self.workers)]
+        self.actors = [actor.remote() for _ in range(self.workers)]
 
     def _start(self, ray: Any) -> None:
         self._started = True
@@ -167,22 +167,35 @@ class JudgePool:
 
 
 class _Judge:
-    """The actor: a copy of the bank, and the data."""
+    """The actor: a copy of the bank, and the data.
 
-    def __init__(self, recipe: tuple[Any, ...], weights: dict[str, Any], data: Data) -> None:
-        import torch
+    It takes them with its first task, not when it is made: a restarted actor has no arguments to
+    lose.
+    """
 
-        grammar, spec, seed = recipe
-        self.bank = WeightBank(grammar, spec, seed=seed)
-        # Copied, since Ray's memory is read-only and tensors cannot be.
-        self.bank.restore({key: torch.from_numpy(a.copy()) for key, a in weights.items()})
-        self.data = data
+    def __init__(self) -> None:
+        self.bank: WeightBank | None = None
+        self.data: Data | None = None
 
-    def judge(self, node: Node) -> float | ShapeError:
+    def judge(self, node: Node, shared: tuple[Any, Any, Any]) -> float | ShapeError:
+        if self.bank is None or self.data is None:
+            self.bank, self.data = _taken(shared)
         return _judged(self.bank, node, self.data)
 
     def process(self) -> int:
         return os.getpid()
+
+
+def _taken(shared: tuple[Any, Any, Any]) -> tuple[WeightBank, Data]:
+    """The bank and the data behind Ray's references."""
+    import ray
+    import torch
+
+    (grammar, spec, seed), weights, data = ray.get(list(shared))
+    bank = WeightBank(grammar, spec, seed=seed)
+    # Copied, since Ray's memory is read-only and tensors cannot be.
+    bank.restore({key: torch.from_numpy(array.copy()) for key, array in weights.items()})
+    return bank, data
 
 
 def _judged(bank: WeightBank, node: Node, data: Data) -> float | ShapeError:
