@@ -159,7 +159,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _refuse(self, rule: OpRule, args: Sequence[Any]) -> None:
         """Raise for what cannot be told from shapes."""
-        if rule.reads_values:
+        if rule.reads_values and not _by_integers(rule, args):
             raise TraceError(values_message(self._path(), rule.name))
         if rule.writes_elsewhere or (rule.writes and id(args[0]) not in self.ids):
             raise TraceError(
@@ -169,7 +169,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _constant(self, func: Any, rule: OpRule, args: Sequence[Any], kwargs: Any) -> Any:
         """Compute on parameters and constants alone: shapes only, unless values are asked for."""
-        if rule.reads_values:
+        if rule.reads_values and not _by_integers(rule, args):
             if any(isinstance(a, torch.Tensor) and a.is_meta for a in args):
                 raise TraceError(values_message(self._path(), rule.name))
             return func(*args, **kwargs)
@@ -179,7 +179,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Torch's own result for meta tensors, from memory where the arguments came before."""
         args = [self._meta(a) for a in args]
         kwargs = {name: self._meta(value) for name, value in kwargs.items()}
-        if rule.makes_device:
+        if rule.makes_device and not any(a is META for a in args):
             kwargs["device"] = META
         if rule.may_view or rule.writes or rule.makes_device:
             return self._call(func, rule, args, kwargs)
@@ -342,6 +342,16 @@ def _tensors_in(result: object) -> Iterator[torch.Tensor]:
 
 def _shares(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool(a.untyped_storage()._cdata == b.untyped_storage()._cdata)
+
+
+def _by_integers(rule: OpRule, args: Sequence[Any]) -> bool:
+    """Whether a call looks entries up by integers: shapes then follow from shapes alone.
+
+    Looked up by truth values, the same operation keeps as many entries as are true.
+    """
+    if rule.name != "index":
+        return False
+    return all(t is None or t.dtype not in (torch.bool, torch.uint8) for t in args[1])
 
 
 def _weight(tensor: torch.Tensor) -> Weight:

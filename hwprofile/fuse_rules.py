@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from hwprofile.kernel import SOFTMAX_FLOPS
 from hwprofile.meta_shapes import spread
 from hwprofile.op_rules import BINARY, UNARY
 from hwprofile.record import Attribute, OpCall
@@ -68,7 +69,12 @@ QUANTIZED: frozenset[str] = frozenset({"gemm", "conv2d", "depthwise_conv2d"})
 QUANTIZES: frozenset[str] = QUANTIZED | {"elementwise", "layer_norm"}
 """Families whose kernels can also write what they computed as int8."""
 
-FLOPS_PER_ELEMENT: dict[str, int] = {"layer_norm": 8, "group_norm": 8, "rms_norm": 4, "softmax": 5}
+FLOPS_PER_ELEMENT: dict[str, int] = {
+    "layer_norm": 8,
+    "group_norm": 8,
+    "rms_norm": 4,
+    "softmax": SOFTMAX_FLOPS,
+}
 """Operations for one element where it is not one: two passes of statistics, an exponential."""
 
 

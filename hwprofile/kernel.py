@@ -19,7 +19,11 @@ FAMILIES: tuple[str, ...] = (
     "copy",
     "other",
 )
-"""Kinds of kernel that are priced alike. `other` is what no rule knows: bytes and a wide range."""
+"""Kinds of kernel that are priced alike. `other` is what no rule knows: bytes and a wide range;
+and attention in one kernel, which alone of these has `k` above one."""
+
+SOFTMAX_FLOPS = 5
+"""Operations that count for one element of a soft-max: an exponential and its neighbours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +33,9 @@ class Kernel:
     Matrix products and convolutions state their (implicit) product: `groups` independent products
     of `[m, k]` by `[k, n]`. For a convolution `m` = batch · height_out · width_out, `n` = channels
     out per group, `k` = channels in per group · kernel height · kernel width. Norms, soft-max and
-    reductions state `m` rows of `n` columns. Bytes are what the launch must move at least once, at
-    the precision of its scheme, fused operands included.
+    reductions state `m` rows of `n` columns; attention `groups` times `m` queries of `n` elements
+    over `k` keys. Bytes are what the launch must move at least once, at the precision of its
+    scheme, fused operands included.
     """
 
     op: str

@@ -4,6 +4,10 @@ Products and convolutions go through the tile-and-wave model of `gemm.py`. All o
 
     time = floor + ramp + max(bytes / (DRAM bandwidth · efficiency), flops / (fp32 peak · share))
 
+but attention in one kernel, whose products run on tensor cores and whose soft-max does not:
+
+    busy = max(bytes as above, products / (peak · share) + soft-max / (fp32 peak · share))
+
 The runtime is a CUDA graph, the layout channels-last: no host time, one launch after another.
 Times here are microseconds; `Target` in `device.py` turns them into milliseconds with a range.
 """
@@ -24,6 +28,7 @@ from hwprofile.gemm import (
     gemm_features,
     plan_gemm,
 )
+from hwprofile.kernel import SOFTMAX_FLOPS
 
 if TYPE_CHECKING:
     from hwprofile.device import Device
@@ -33,6 +38,9 @@ L2_BYTES_PER_SM_CLOCK = 64
 """Nominal L2 read rate: the 64 bytes that one SM can take in per clock. On A100 that makes
 9.7 TB/s; the share reached in the end is the fitted `l2_efficiency`. Not in every datasheet, hence
 taken as equal for all devices."""
+
+ATTENTION_TILE = 64
+"""Rows and columns of the squares in which attention's weights are made: parts count as whole."""
 
 _BYTES: dict[str, tuple[float, float, float]] = {
     # input activation, weight, output; 8-bit products write 16 bits, as the measured ones do
@@ -59,6 +67,10 @@ class StreamConstants:
     """Share of the fp32 peak that element-wise arithmetic reaches."""
     depthwise_share: float
     """Share of instructions that are multiply-adds in a channels-last depthwise kernel."""
+    depthwise_efficiency: float
+    """Share of the published bandwidth that depthwise convolutions reach where bytes bind them."""
+    attention_share: float
+    """Share of the peak that the two products of attention reach, the soft-max apart."""
     wide_share: float
     """Share of the tensor-core rate that convolutions with groups or taps reach beside a product
     of the same size: their loads compute addresses for each tap."""
@@ -115,17 +127,33 @@ class WaveModel:
             return self._product(kernel)
         if op == "conv2d":
             return self._convolution(kernel)
+        if op == "other" and kernel.k > 1:
+            return self._attention(kernel)
         stream = self._stream
         moved = kernel.read_bytes + kernel.weight_bytes + kernel.write_bytes
         share = stream.fp32_share
         efficiency = stream.dram_efficiency
         if op == "depthwise_conv2d":
             # Converts and addresses fill the issue slots, so bytes and FLOPs alone are optimistic.
-            share = stream.depthwise_share
+            share, efficiency = stream.depthwise_share, stream.depthwise_efficiency
         elif op in ("layer_norm", "softmax", "reduce"):
             efficiency = stream.row_efficiency
         busy = max(moved / (self._dram * efficiency), kernel.flops / (self._fp32 * share))
         return Priced(self._gemm.floor_us + stream.ramp_us + busy, op, ())
+
+    def _attention(self, kernel: Kernel) -> Priced:
+        """`groups` times `[m, n]` queries over `k` keys, the square of weights never in DRAM."""
+        stream, tile = self._stream, ATTENTION_TILE
+        rows, keys = -(-kernel.m // tile) * tile, -(-kernel.k // tile) * tile
+        pairs = kernel.groups * kernel.m * kernel.k
+        padded = rows * keys / (kernel.m * kernel.k)
+        softmax = min(pairs * SOFTMAX_FLOPS, kernel.flops)
+        macs = (kernel.flops - softmax) / 2.0
+        rate = self._limits[kernel.scheme].macs_per_us * stream.attention_share
+        busy = padded * (macs / rate + softmax / (self._fp32 * stream.fp32_share))
+        moved = kernel.read_bytes + kernel.weight_bytes + kernel.write_bytes
+        busy = max(busy, moved / (self._dram * stream.dram_efficiency))
+        return Priced(self._gemm.floor_us + stream.ramp_us + busy, "attention", ())
 
     def plan(
         self, m: int, n: int, k: int, scheme: str, *, groups: int = 1, extra_bytes: float = 0.0

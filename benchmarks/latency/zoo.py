@@ -1,0 +1,113 @@
+"""Builds timm's models on the meta device, without weights and without torchvision.
+
+timm is needed by this benchmark alone (`pip install timm --no-deps` and what it then asks for). It
+imports torchvision, which does not load beside a CPU build of torch; no model's forward needs it,
+so names of torchvision stand for empty classes here.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from hwprofile.record import Record
+from hwprofile.trace import trace
+
+
+class _AnyName(type):
+    """A class any of whose attributes is its own name, as enumerations' members are used."""
+
+    def __getattr__(cls, name: str) -> str:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return name
+
+
+class _Stub(types.ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _AnyName(name, (), {})
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Finds `torchvision` and all below it as stubs."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] != "torchvision":
+            return None
+        return ModuleSpec(fullname, self, is_package=True)
+
+    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
+        return _Stub(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        module.__dict__["__version__"] = "0.0.0"
+
+
+class _NoFills(TorchFunctionMode):
+    """Skips initial values, which take longer than the rest of a model's construction."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init" or func in _FILLS:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+_FILLS = frozenset(
+    getattr(torch.Tensor, name) for name in ("uniform_", "normal_", "erfinv_", "clamp_", "fill_")
+)
+
+
+def import_timm() -> types.ModuleType:
+    """The module `timm`.
+
+    Raises:
+        ImportError: timm, or something else that it needs, is not installed.
+    """
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+    import timm
+
+    return timm
+
+
+def build(name: str, resolution: int) -> nn.Module:
+    """A model for images of a size, on the meta device.
+
+    Args:
+        name: timm's name of the architecture.
+        resolution: height and width; models that serve any size are not told.
+    """
+    timm = import_timm()
+    with warnings.catch_warnings(), torch.device("meta"), _NoFills():
+        warnings.simplefilter("ignore")
+        try:
+            model = timm.create_model(name, img_size=resolution)
+        except TypeError:
+            model = timm.create_model(name)
+    return model.eval()
+
+
+def record_of(name: str, resolution: int, batch: int) -> Record:
+    """The operations of a model for a batch of square colour images."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return trace(build(name, resolution), (batch, 3, resolution, resolution))
