@@ -16,23 +16,27 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import OptunaError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.config import Config, ConfigError
 from nas.objectives import Objective
-from nas.trial import Trial
+from nas.trial import Status, Trial
 from searchspace.architecture import Architecture
 from searchspace.grammar import Grammar
 from searchspace.text import TreeTextError, from_text
 
 CONFIG, JOURNAL, RESULT, BEST, LOCK = "config.json", "journal.log", "result.json", "best", "lock"
 _STUDY = "search"
+_STATUSES = get_args(Status)
+# What Optuna raises where a line of its journal is JSON, but none that it wrote.
+_UNREADABLE = (AssertionError, LookupError, OptunaError, TypeError, ValueError)
 
 
 class RecordError(RuntimeError):
@@ -71,7 +75,7 @@ class Record:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                     self._study.set_metric_names(names)
-        except (ValueError, KeyError) as fault:
+        except _UNREADABLE as fault:
             raise RecordError(
                 f"{path} is damaged ({fault}): restore it, or start a new run"
             ) from fault
@@ -262,9 +266,14 @@ def _to_trial(frozen: FrozenTrial) -> Trial:
     found = frozen.user_attrs
     try:
         root = from_text(found["architecture"])
+        architecture = Architecture(space=found["space"], root=root)
+        if architecture.key != found["key"]:
+            raise TreeTextError(f"its tree's key is {architecture.key}, not {found['key']}")
+        if found["status"] not in _STATUSES:
+            raise TypeError(f"no trial is '{found['status']}'")
         return Trial(
             number=found["number"],
-            architecture=Architecture(space=found["space"], root=root),
+            architecture=architecture,
             status=found["status"],
             values=found["values"],
             violations=found["violations"],

@@ -18,6 +18,7 @@ space small : image[3, 32, 32] -> classes[10]
 domain width  = 8 .. 32 step 8
 domain depth  = 1 .. 3
 domain kernel = 3 | 5 | 7
+domain large  = 5 | 7
 domain ratio  = 1 | 2
 domain act    = gelu | relu
 
@@ -30,7 +31,7 @@ head is block    -> global_pool classifier(classes)
 stage -> block ^ depth
 
 block is block -> residual(depthwise(kernel) layer_norm inverted(ratio, act))
-                | residual(dilated_reparam(kernel) plain(act))
+                | residual(dilated_reparam(large) plain(act))
                 | residual(max_pool(3) plain(act))
 """
 SIX = """\

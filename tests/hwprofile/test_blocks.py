@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import drawn, seeds, shipped, small_grammars
+from strategies import drawn, seeds, small_grammars
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 

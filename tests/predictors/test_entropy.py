@@ -210,7 +210,7 @@ def score(stage: str, *, quantized: bool = False, size: int = 16):
     [
         ("depthwise(5); plain(gelu); squeeze_excite(4)", "depthwise(5); plain(gelu)"),
         ("depthwise(5); plain(gelu); eca", "depthwise(5); plain(gelu)"),
-        ("residual[depthwise(5); max_pool(3)]", "residual[depthwise(5)]"),
+        ("residual[depthwise(5) max_pool(3)]", "residual[depthwise(5)]"),
         ("max_pool(3)", "average_pool(5)"),
         ("max_pool(3)", "shift; layer_norm; activation(gelu)"),
         ("dilated_reparam(13)", "depthwise(13)"),
@@ -267,7 +267,7 @@ def test_the_score_is_that_of_the_whole_network_traced_at_once():
 
     root = from_text(
         "net:0[stem:0@float[strided_conv(8,2)]; stage:0[block:0@float["
-        "residual[inception_depthwise(7); layer_norm; inverted(2,gelu)]]*2]]"
+        "residual[inception_depthwise(7) layer_norm inverted(2,gelu)]]*2]]"
     )
     spec = image(3, 32, 32)
     costs = BlockTable(spec).costs(root)
