@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from nas.commands import export, predict, resume, search, spaces, targets
 from nas.names import NameClashError, check_names
@@ -14,9 +15,16 @@ COMMANDS = (search, resume, spaces, targets, predict, export)
 USAGE, FAULT, INTERRUPTED = 2, 1, 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a fault in one sentence, without the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"nas: {message} (see '{self.prog} --help')\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="nas",
         description="Neural architecture search: from a grammar to a network that keeps a budget.",
         epilog="example:\n  nas search --space conv_large_kernel --target a100 --budget 5ms\n",
