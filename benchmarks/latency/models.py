@@ -5,7 +5,7 @@
 `DIR` holds `a100_models_published.csv` and `rtx3090_timm_infer.parquet`, see docs/latency.md.
 timm builds the models (see `zoo`). Each is priced twice: as the fused kernels of a CUDA graph, our
 runtime, and as one kernel for each operation under autocast, in which most rows were measured.
-No throughput of the RTX 3090's table is used in a fit; docs/latency.md says what it was used for.
+No row is fitted; docs/latency.md says what was chosen after looking at those of the RTX 3090.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any
@@ -84,7 +85,9 @@ def import_timm() -> types.ModuleType:
     """
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
-    import timm
+    # What it has to say of its own optional needs is not part of the output.
+    with redirect_stdout(sys.stderr):
+        import timm
 
     return timm
 
