@@ -2,7 +2,6 @@
 
 import json
 import os
-import random as chance
 import signal
 import subprocess
 import sys
@@ -300,27 +299,16 @@ def test_an_infinite_prediction_fails_its_candidate_alone(tmp_path):
 _NAS = [sys.executable, "-c", "import sys; from nas.cli import main; sys.exit(main())"]
 
 
-def test_killed_at_any_moment_and_resumed_the_front_is_that_of_a_run_never_killed(tmp_path, capsys):
+def test_killed_twice_and_resumed_the_front_is_that_of_a_run_never_killed(tmp_path, capsys):
     from nas.cli import main
 
     (tmp_path / "small.grammar").write_text(TEXT)
     search = ["search", "--space", str(tmp_path / "small.grammar"), "--target", "a100"]
     search += ["--budget", "120us", "--evaluations", "700", "--seed", "5", "--json"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    process = subprocess.Popen(
-        [*_NAS, *search, "--out", str(killed)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    _wait_for(process, killed / JOURNAL, lines=100)
-    time.sleep(chance.random() * 0.3)  # any moment: the outcome must not depend on it
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    _kill([*search, "--out", str(killed)], killed, recorded=20)
+    _kill(["resume", str(killed)], killed, recorded=300)
     assert not (killed / "result.json").exists()
-    recorded = (killed / JOURNAL).read_bytes().count(b'"status"')
-    assert recorded
 
     assert main(["resume", str(killed), "--json"]) == 0
     resumed = json.loads(capsys.readouterr().out)
@@ -331,12 +319,28 @@ def test_killed_at_any_moment_and_resumed_the_front_is_that_of_a_run_never_kille
     assert _keys(killed) == _keys(whole)
 
 
-def _wait_for(process, path, lines):
+def _kill(command, folder, recorded):
+    """Start a command and kill it as soon as so many trials are on disk."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    process = subprocess.Popen(
+        [*_NAS, *command],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for(process, folder / JOURNAL, recorded)
+    finally:
+        process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+def _wait_for(process, path, recorded):
     end = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < end:
-        if path.exists() and path.read_bytes().count(b"\n") > lines:
+        if path.exists() and path.read_bytes().count(b'"status"') >= recorded:
             return
-        time.sleep(0.02)
+        time.sleep(0.01)
     raise AssertionError("the run ended before it could be killed, or never began")
 
 
