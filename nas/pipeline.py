@@ -31,9 +31,9 @@ DATA_FREE = (
 )
 WITH_DATA = "Ranked by the accuracy on {data} with weights inherited from a supernet."
 SCHEMES_SEARCHED = (
-    "Precision is searched, priced and scored for each block (the score is that of quantized layers "
-    "and does not compare with a run without). The exported module is in float: real quantized "
-    "modules are not part of this release."
+    "Precision is searched, priced and scored for each block; scores do not compare with those of a "
+    "run without --quantize. The exported module is in float: real quantized modules are not part "
+    "of this release."
 )
 
 
