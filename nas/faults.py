@@ -12,7 +12,7 @@ from nas.evaluate import PredictorFault
 from nas.export.errors import ExportError
 from nas.plugins import PluginError
 from nas.record import RecordError
-from nas.search import NoFeasibleError
+from nas.search import NoFeasibleError, StrategyFault
 from nas.supernet.bank import BankError
 from nas.usage import UsageError
 from searchspace.check import TreeError
@@ -39,6 +39,7 @@ USER_FAULTS = (
     PredictorFault,
     RecordError,
     ShapeError,
+    StrategyFault,
     TraceError,
     TreeError,
     TreeTextError,

@@ -31,9 +31,9 @@ DATA_FREE = (
 )
 WITH_DATA = "Ranked by the accuracy on {data} with weights inherited from a supernet."
 SCHEMES_SEARCHED = (
-    "Precision is searched, priced and scored for each block; scores do not compare with those of a "
-    "run without --quantize. The exported module is in float: real quantized modules are not part "
-    "of this release."
+    "Precision is searched, priced and scored for each block; scores do not compare with those of "
+    "a run without --quantize. The exported module is in float: real quantized modules are not "
+    "part of this release."
 )
 
 
@@ -62,11 +62,13 @@ def perform(folder: Path, config: Config, *, as_json: bool, resume: bool) -> int
     """
     people = Console(stderr=as_json)
     if resume and (folder / RESULT).exists():
+        outcome = _read_result(folder)
         people.print(f"{folder} is finished; this is its result.", markup=False, highlight=False)
-        _show(people, folder, _read_result(folder), as_json)
+        _show(people, folder, outcome, as_json)
         return 0
     parts = assemble(config)
-    first = first_proposals(parts)  # before there is a folder: an impossible budget leaves none
+    # Before there is a folder: an impossible budget or a strategy that cannot be made leaves none.
+    parts.strategy(first := first_proposals(parts))
     record = Record(folder, config, objectives(config)) if resume else _create(folder, config)
     with record:
         people.print(f"run {folder}", markup=False, highlight=False)

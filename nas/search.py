@@ -7,7 +7,8 @@ nothing but their problem and what they are told, so the front is that of a run 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from nas.assemble import Parts
@@ -17,9 +18,14 @@ from nas.pareto import Front, pareto_front
 from nas.record import Record
 from nas.trial import Trial
 from searchspace.architecture import Architecture
+from searchspace.sample import DrawError
 
 GENERATION = 100
 """Candidates asked for at once where evaluating them is cheap."""
+
+
+class StrategyFault(RuntimeError):
+    """A strategy raised."""
 
 
 class NoFeasibleError(RuntimeError):
@@ -82,6 +88,7 @@ def run(
     nothing, a generation at a time.
 
     Raises:
+        StrategyFault: the strategy raised.
         OSError: the record cannot be written; what it held stays.
     """
     known = {trial.architecture.key: trial for trial in record.trials()}
@@ -89,7 +96,8 @@ def run(
     trials: list[Trial] = []
     resumed = 0
     while len(trials) < parts.config.evaluations:
-        asked = strategy.ask(min(GENERATION, parts.config.evaluations - len(trials)))
+        with _foreign(parts):
+            asked = strategy.ask(min(GENERATION, parts.config.evaluations - len(trials)))
         if not asked:
             break
         old = [known[a.key] for a in asked if a.key in known]
@@ -97,7 +105,8 @@ def run(
         fresh = _evaluate(parts, record, len(trials), asked, known)
         outcomes = {trial.architecture.key: trial for trial in (*old, *fresh)}
         told = [outcomes[a.key] for a in asked]
-        strategy.tell(told)
+        with _foreign(parts):
+            strategy.tell(told)
         trials.extend(told)
         if parts.config.data is not None:
             parts.evaluator.learn(trials)
@@ -105,6 +114,19 @@ def run(
             best = best_of(trials, parts.objectives)
             on_progress(Progress(len(trials), parts.config.evaluations, best, resumed))
     return trials
+
+
+@contextmanager
+def _foreign(parts: Parts) -> Iterator[None]:
+    """Run a strategy, which may be foreign code: any fault is told with its name."""
+    try:
+        yield
+    except DrawError:  # the space's fault, told as it is
+        raise
+    except Exception as fault:
+        raise StrategyFault(
+            f"the strategy '{parts.config.strategy}' failed: {type(fault).__name__}: {fault}"
+        ) from fault
 
 
 def _evaluate(

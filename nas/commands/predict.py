@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from nas.commands import options
@@ -46,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     """Price a table, or a network."""
     if args.kernels is not None:
         return _price_table(args)
+    if args.out is not None:
+        raise UsageError("--out is where the table of --kernels goes; give both, or neither")
     if args.network is None:
         raise UsageError("give a network (ARCH), or a table by --kernels FILE --out FILE")
     return _price_network(args)
@@ -58,13 +61,14 @@ def _price_table(args: argparse.Namespace) -> int:
     if args.out is None or args.network is not None:
         raise UsageError("a table of kernels is priced by --kernels FILE --out FILE, without ARCH")
     rows = price_table(args.kernels, args.out, get_target(args.target))
-    print(f"priced {rows} kernels for {args.target}: {args.out}")
+    if args.json:
+        print(json.dumps({"rows": rows, "target": args.target, "out": str(args.out)}))
+    else:
+        print(f"priced {rows} kernels for {args.target}: {args.out}")
     return 0
 
 
 def _price_network(args: argparse.Namespace) -> int:
-    import json
-
     from rich.console import Console
 
     from hwprofile.device import get_target

@@ -15,7 +15,7 @@ from small_space import TEXT, begin, config, go_on, parts_of, perform
 from hwprofile.estimate import Estimate
 from nas.evaluate import PredictorFault
 from nas.record import JOURNAL
-from nas.search import NoFeasibleError, best_of, first_proposals, front_of
+from nas.search import NoFeasibleError, StrategyFault, best_of, first_proposals, front_of
 
 RUN = {"evaluations": 130}
 """Generations of 13, and a last one that ends short."""
@@ -350,3 +350,26 @@ def _keys(folder):
     keys = [key for key in found if key]
     assert len(keys) == len(set(keys)) == 700
     return set(keys)
+
+
+class Raising:
+    """A foreign strategy that raises when it is asked."""
+
+    def __init__(self, problem):
+        self.problem = problem
+
+    def ask(self, n):
+        raise KeyError("no idea")
+
+    def tell(self, trials):
+        raise AssertionError("never told")
+
+
+def test_a_strategy_that_raises_is_told_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.assemble.find", lambda kind, name, shipped: Raising)
+    parts = parts_of(config())
+    with (
+        begin(tmp_path / "run", parts.config) as record,
+        pytest.raises(StrategyFault, match="'evolution' failed: KeyError: 'no idea'"),
+    ):
+        perform(parts, record)
