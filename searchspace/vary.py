@@ -20,6 +20,9 @@ from searchspace.tree import Node, Path, Value, at, walk
 _TRIES = 100
 """Changes that `mutate` makes at most until the tree differs."""
 
+_NEAR = 4
+"""Integers that a small step chooses from."""
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -148,7 +151,7 @@ def redraw(
         if not options:
             return root
         scope = list(node.values)
-        scope[arity + site.index] = pick(options, random)
+        scope[arity + site.index] = _other(options, scope[arity + site.index], random)
         new = _with_scope(grammar, node, scope, random)
     else:
         item = alternative.items[site.index]
@@ -311,6 +314,14 @@ def _small(root: Node) -> bool:
 
 
 def _other(values: Sequence[Value], current: Value, random: Random) -> Value:
-    """Any of the values but the current one, if there is another."""
+    """Any of the values but the current one, if there is another.
+
+    Half of the draws from many integers go to one of the four nearest, so that a search can also
+    take small steps.
+    """
     rest = [v for v in values if v != current]
-    return pick(rest, random) if rest else current
+    if not rest:
+        return current
+    if len(rest) > _NEAR and isinstance(current, int) and random.random() < 0.5:
+        rest = sorted(rest, key=lambda v: abs(v - current) if isinstance(v, int) else 0)[:_NEAR]
+    return pick(rest, random)

@@ -35,7 +35,7 @@ class EvolutionStrategy:
     """NSGA-II with tree crossover and mutation."""
 
     def __init__(self, problem: Problem) -> None:
-        size = max(8, min(100, problem.evaluations // 10))
+        size = max(8, min(50, problem.evaluations // 10))
         random = Random(problem.seed)
         self._objectives = problem.objectives
         self._algorithm: Any = NSGA2(
