@@ -76,7 +76,7 @@ def main() -> int:
         faults = 0
         targets = sorted(random.uniform(0.0, 0.95) * args.evaluations for _ in range(args.kills))
         for number, target in enumerate(targets, 1):
-            waited = killed(command, run, target, random.uniform(0.0, 8.0))
+            waited = killed(command, run, target, random.uniform(0.0, 2.0))
             now = recorded(run)
             lost = len(set(held) - set(now))
             faults += lost
