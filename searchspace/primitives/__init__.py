@@ -10,8 +10,10 @@ from searchspace.primitives import (
     composite,
     convolution,
     dense_convolution,
+    dynamic_convolution,
     norm,
     parameter_free,
+    spectral,
 )
 from searchspace.primitives.base import Parameter, Primitive
 
@@ -22,6 +24,8 @@ PRIMITIVES: Mapping[str, Primitive] = MappingProxyType(
             composite,
             convolution,
             dense_convolution,
+            dynamic_convolution,
+            spectral,
             parameter_free,
             channel,
             norm,
