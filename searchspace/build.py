@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from searchspace.primitives import PRIMITIVES
-from searchspace.primitives.base import ANY, Primitive
+from searchspace.primitives.base import Primitive
 from searchspace.shapes import ShapeError, TensorSpec
 from searchspace.tree import Node
 
@@ -106,8 +106,8 @@ def _wrong(primitive: Primitive, node: Node, place: str) -> None:
         if fault:
             raise ShapeError(f"at {place}: {fault}; got {value}")
     groups, got = primitive.groups, len(node.children)
-    if got != groups and not (groups == ANY and got):
-        least = "at least " if groups == ANY else ""
+    if got != groups and not got >= -groups > 0:
+        least = "at least " if groups < 0 else ""
         raise ShapeError(f"at {place}: {least}{abs(groups)} sequences are needed; got {got}")
 
 

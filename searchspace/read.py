@@ -28,7 +28,7 @@ from searchspace.grammar import (
     Variable,
 )
 from searchspace.primitives import PRIMITIVES
-from searchspace.primitives.base import ANY, Parameter, Primitive
+from searchspace.primitives.base import Parameter, Primitive
 from searchspace.sample import DEEPEST
 from searchspace.shapes import ShapeError, TensorSpec
 from searchspace.syntax import parse
@@ -318,9 +318,9 @@ class _Reader:
         scope: tuple[str, ...],
     ) -> tuple[tuple[Scalar, ...], tuple[tuple[Item, ...], ...]]:
         wanted = len(parameters) + abs(groups)
-        if len(trees) < wanted or (groups != ANY and len(trees) > wanted):
+        if len(trees) < wanted or (groups >= 0 and len(trees) > wanted):
             names = ", ".join((*(p.name for p in parameters), *["…"] * abs(groups)))
-            least = "at least " if groups == ANY else ""
+            least = "at least " if groups < 0 else ""
             form = f"{name}({names})" if names else str(name)
             plural = "" if wanted == 1 else "s"
             message = f"{form} takes {least}{wanted} argument{plural}; got {len(trees)}"

@@ -62,3 +62,12 @@ def vector(channels: int) -> TensorSpec:
 def strided(size: int, stride: int) -> int:
     """Output size of a "same"-padded window of odd kernel: ceil(size / stride)."""
     return -(-size // stride)
+
+
+def windowed(size: int, kernel: int, stride: int) -> int:
+    """Output size of a window, 0 or less where it does not fit.
+
+    Odd windows are padded to be centred on each `stride`-th pixel: ceil(size / stride). Even ones
+    are not padded, so that windows of 2 at stride 2 do not overlap: (size - kernel) // stride + 1.
+    """
+    return strided(size, stride) if kernel % 2 else (size - kernel) // stride + 1

@@ -5,13 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from searchspace.primitives import channel, composite, convolution, norm, parameter_free
+from searchspace.primitives import (
+    channel,
+    composite,
+    convolution,
+    dense_convolution,
+    dynamic_convolution,
+    norm,
+    parameter_free,
+    spectral,
+)
 from searchspace.primitives.base import Parameter, Primitive
 
 PRIMITIVES: Mapping[str, Primitive] = MappingProxyType(
     {
         primitive.name: primitive
-        for family in (composite, convolution, parameter_free, channel, norm)
+        for family in (
+            composite,
+            convolution,
+            dense_convolution,
+            dynamic_convolution,
+            spectral,
+            parameter_free,
+            channel,
+            norm,
+        )
         for primitive in family.PRIMITIVES
     }
 )

@@ -12,6 +12,8 @@ from searchspace.tree import Value
 
 ANY = -1
 """`Primitive.groups` of a primitive that takes one sequence argument or more."""
+SEVERAL = -2
+"""`Primitive.groups` of a primitive that takes two sequence arguments or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class Primitive:
     parameters: tuple[Parameter, ...] = ()
     """Scalar parameters, in order."""
     groups: int = 0
-    """How many sequence arguments it takes; `ANY` for one or more."""
+    """How many sequence arguments it takes; `ANY` for one or more, `SEVERAL` for two or more."""
     result: Callable[[TensorSpec, Values, Sequence[TensorSpec]], TensorSpec] = _same
     """Output spec from the input spec, the scalar arguments and each sequence's output spec.
 

@@ -1,12 +1,13 @@
-"""Primitives that hold sequences: what wraps what."""
+"""Primitives that hold sequences: what wraps what, and what joins what."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
-from searchspace.primitives.base import Primitive, Values
+from searchspace.primitives.base import SEVERAL, Parameter, Primitive, Values
 from searchspace.shapes import ShapeError, TensorSpec
 
 
@@ -23,10 +24,47 @@ class Residual(nn.Module):
         return y
 
 
+class Branch(nn.Module):
+    """Several bodies on the same input, their outputs added, multiplied or concatenated.
+
+    The split-transform-merge of Inception (Szegedy et al., arXiv 1409.4842) and of ResNeXt (Xie et
+    al., arXiv 1611.05431); with `multiply`, a gate.
+    """
+
+    def __init__(self, *bodies: nn.Module, join: str) -> None:
+        super().__init__()
+        self.bodies = nn.ModuleList(bodies)
+        self.join = join
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to that of the bodies; `concat` adds their channels up."""
+        parts = [body(x) for body in self.bodies]
+        if self.join == "concat":
+            return torch.cat(parts, dim=-1 if parts[0].dim() == 3 else 1)
+        y: Tensor = parts[0]
+        for part in parts[1:]:
+            y = y + part if self.join == "add" else y * part
+        return y
+
+
 def _kept(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
     if inner[0] != spec:
         raise ShapeError(f"the body of residual must keep its shape {spec}; it gives {inner[0]}")
     return spec
+
+
+def _joined(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
+    first, given = inner[0], ", ".join(map(str, inner))
+    if values["join"] != "concat":
+        if any(other != first for other in inner):
+            raise ShapeError(f"branches that are joined must give one shape; they give {given}")
+        return first
+    # Concatenation joins tensors that differ in their channels alone, so not vectors with images.
+    if any(other.with_channels(first.channels) != first for other in inner):
+        raise ShapeError(
+            f"branches that are concatenated must agree in all but channels; they give {given}"
+        )
+    return first.with_channels(sum(other.channels for other in inner))
 
 
 PRIMITIVES = (
@@ -37,5 +75,14 @@ PRIMITIVES = (
         arguments=lambda spec, v: {},
         groups=1,
         result=_kept,
+    ),
+    Primitive(
+        name="branch",
+        summary="bodies on the same input, joined (Inception, arXiv 1409.4842)",
+        module=Branch,
+        parameters=(Parameter(name="join", words=("add", "concat", "multiply")),),
+        arguments=lambda spec, v: {"join": v["join"]},
+        groups=SEVERAL,
+        result=_joined,
     ),
 )
