@@ -5,13 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from searchspace.primitives import channel, composite, convolution, norm, parameter_free
+from searchspace.primitives import (
+    attention,
+    channel,
+    composite,
+    convolution,
+    norm,
+    parameter_free,
+    token_mixers,
+    tokens,
+)
 from searchspace.primitives.base import Parameter, Primitive
 
 PRIMITIVES: Mapping[str, Primitive] = MappingProxyType(
     {
         primitive.name: primitive
-        for family in (composite, convolution, parameter_free, channel, norm)
+        for family in (
+            composite,
+            convolution,
+            parameter_free,
+            channel,
+            norm,
+            tokens,
+            attention,
+            token_mixers,
+        )
         for primitive in family.PRIMITIVES
     }
 )
