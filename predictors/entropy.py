@@ -11,6 +11,12 @@ nothing; the head, whose output is a vector, is not counted, as in the paper.
 
 Departure: of a kernel's taps only those count that see input, on average over the output, since a
 31 x 31 kernel on a 7 x 7 map reads no more than 49 values.
+
+Tokens, which the paper does not treat, count as the image that they would fill: N tokens have the
+height floor(sqrt(N)), so that a ViT's scale is that of its grid of patches, no class token opens a
+scale of its own, and a network scores the same whether its last map is read as pixels or tokens.
+Linear layers along features or tokens are 1 x 1 convolutions; attention itself has no weights and
+adds nothing, as pools do.
 """
 
 from __future__ import annotations
@@ -29,6 +35,7 @@ from hwprofile.estimate import Estimate
 from hwprofile.trace import OpCall, Record
 from predictors.base import Context
 from searchspace.architecture import Architecture
+from searchspace.shapes import TensorSpec
 
 LAST_WEIGHT = 8.0
 """Weight of the last scale; all others weigh 1 (the paper's alpha, section 4.1)."""
@@ -68,7 +75,7 @@ class Scale:
     channels: int
     """Channels of that block's output."""
     height: int
-    """Height of that block's output."""
+    """Height of that block's output, by `height_of`."""
     flow: Flow
     """Everything up to there."""
     gain: float = 0.0
@@ -137,7 +144,8 @@ class EntropyPredictor:
             flow = self._flows.get(block)
             if flow is None:
                 flow = self._flows[block] = flow_through(block.record)
-            if open_scale is not None and block.left.height != open_scale.height:
+            height = height_of(block.left)
+            if open_scale is not None and height != open_scale.height:
                 yield open_scale
                 kept = 0
             total += flow
@@ -146,13 +154,18 @@ class EntropyPredictor:
             kept += block.entered == block.left
             open_scale = Scale(
                 channels=block.left.channels,
-                height=block.left.height,
+                height=height,
                 flow=total,
                 gain=gain,
                 blocks=kept,
             )
         if open_scale is not None:
             yield open_scale
+
+
+def height_of(spec: TensorSpec) -> int:
+    """Height of an image, or of the largest square that tokens fill."""
+    return math.isqrt(spec.shape[0]) if spec.mode == "tokens" else spec.height
 
 
 def flow_through(record: Record) -> Flow:

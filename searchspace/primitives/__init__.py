@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from searchspace.primitives import (
+    attention,
     channel,
     composite,
     convolution,
@@ -14,6 +15,8 @@ from searchspace.primitives import (
     norm,
     parameter_free,
     spectral,
+    token_mixers,
+    tokens,
 )
 from searchspace.primitives.base import Parameter, Primitive
 
@@ -29,6 +32,9 @@ PRIMITIVES: Mapping[str, Primitive] = MappingProxyType(
             parameter_free,
             channel,
             norm,
+            tokens,
+            attention,
+            token_mixers,
         )
         for primitive in family.PRIMITIVES
     }

@@ -20,11 +20,11 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class LayerNorm(nn.LayerNorm):
-    """Layer norm over the channels of `[B, C, H, W]` or `[B, C]` (Ba et al., arXiv 1607.06450)."""
+    """Layer norm over the channels of images, tokens or vectors (Ba et al., arXiv 1607.06450)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any of the two shapes to the same shape."""
-        if x.dim() == 2:
+        """`[B, C, H, W]`, `[B, N, D]` or `[B, C]` to the same shape."""
+        if x.dim() != 4:
             return super().forward(x)
         y = F.layer_norm(
             x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps
@@ -97,12 +97,6 @@ def _image(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> Ten
     return spec
 
 
-def _not_tokens(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
-    if spec.mode == "tokens":
-        raise ShapeError(f"layer_norm needs an image or a vector; got {spec}")
-    return spec
-
-
 def _grouped(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
     groups = int(values["groups"])
     if _image(spec, values, inner).channels % groups:
@@ -134,7 +128,6 @@ PRIMITIVES = (
         summary="layer norm over the channels (arXiv 1607.06450), epsilon as in ConvNeXt",
         module=LayerNorm,
         arguments=lambda spec, v: {"normalized_shape": spec.channels, "eps": 1e-6},
-        result=_not_tokens,
     ),
     Primitive(
         name="rms_norm",

@@ -21,11 +21,14 @@ from predictors.entropy import (
     Scale,
     entropy,
     flow_through,
+    height_of,
     quantization_gain,
     quantized_deviation,
     visible_taps,
 )
-from searchspace.shapes import image
+from searchspace.sample import sample
+from searchspace.shapes import TensorSpec, image, vector
+from searchspace.space import load_space
 from searchspace.text import from_text
 
 # DeepMAD-R18 as published: alibaba/lightweight-neural-architecture-search at 8ccaf88. A stem with
@@ -278,3 +281,38 @@ def test_the_score_is_that_of_the_whole_network_traced_at_once():
         whole = flow_through(trace(build(root, spec), (1, 3, 32, 32)))
     assert total.log_width == pytest.approx(whole.log_width)
     assert total.depth == pytest.approx(whole.depth)
+
+
+# --- Tokens --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "height"),
+    [
+        (TensorSpec("tokens", (196, 8)), 14),
+        (TensorSpec("tokens", (197, 8)), 14),
+        (TensorSpec("tokens", (1, 8)), 1),
+        (image(8, 14, 7), 14),
+        (vector(8), 1),
+    ],
+)
+def test_tokens_have_the_height_of_the_square_that_they_fill(spec, height):
+    assert height_of(spec) == height
+
+
+def test_a_map_scores_the_same_as_pixels_and_as_tokens():
+    assert score("depthwise(3); to_tokens; to_image").score == score("depthwise(3)").score
+    pixels, read = score("plain(gelu)"), score("plain(gelu); to_tokens; to_image")
+    assert (read.score, read.effectiveness) == (pixels.score, pixels.effectiveness)
+
+
+def test_token_networks_have_finite_scores():
+    grammar = load_space("vit", limits={"depth": (1, 3)})
+    table = BlockTable(grammar.input)
+    context = Context(grammar=grammar, spec=grammar.input, costs=lambda a: table.costs(a.root))
+    predictor = EntropyPredictor(context)
+    drawn_ones = [sample(grammar, Random(seed)) for seed in range(15)]
+    assert all(math.isfinite(found.value) for found in predictor.predict(drawn_ones))
+    for architecture in drawn_ones:
+        found = predictor.entropy(table.costs(architecture.root))
+        assert found.effectiveness > 0

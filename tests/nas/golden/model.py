@@ -144,11 +144,11 @@ class DilatedReparam(nn.Module):
 
 
 class LayerNorm(nn.LayerNorm):
-    """Layer norm over the channels of `[B, C, H, W]` or `[B, C]` (Ba et al., arXiv 1607.06450)."""
+    """Layer norm over the channels of images, tokens or vectors (Ba et al., arXiv 1607.06450)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any of the two shapes to the same shape."""
-        if x.dim() == 2:
+        """`[B, C, H, W]`, `[B, N, D]` or `[B, C]` to the same shape."""
+        if x.dim() != 4:
             return super().forward(x)
         y = F.layer_norm(
             x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps
