@@ -49,6 +49,7 @@ OPS: tuple[str, ...] = (*_PRODUCTS, *_CONVS, *_BINARY, *_UNARY, *_ROWWISE, *_POO
 
 SIZES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_PRODUCTS, ("m", "n", "k")),
+    "bmm": ("b", "m", "n", "k"),
     **dict.fromkeys(
         ("conv2d", "conv"),
         ("b", "input_channel", "output_channel", "kernel_size", "input_size", "stride", "padding"),
@@ -142,6 +143,8 @@ class _Pricer:
             )
         sizes = {name: _size(row, name, op) for name in SIZES[op]}
         sizes["groups"] = _size(row, "groups", op) if _given(row, "groups") else 1
+        if op == "bmm":
+            sizes["groups"] *= sizes.pop("b")
         board = str(row["device"]) if _given(row, "device") else None
         key = (op, scheme, board, *sizes.values())
         estimate = self._known.get(key)

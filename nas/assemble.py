@@ -105,6 +105,7 @@ def assemble(config: Config) -> Parts:
             max_macs=config.max_macs,
             max_effectiveness=config.max_effectiveness,
         ),
+        classes=config.classes,
     )
     return Parts(
         config=config,

@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 2 for a fault of usage, 1 for any other, 130 when interrupted."""
-    args = parser().parse_args(arguments)
+    args = parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     try:
         check_names()
         return int(args.run(args))
@@ -58,6 +58,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(fault, USER_FAULTS):
             return _tell(sentence(fault), FAULT)
         raise
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """`--option -5` as `--option=-5`, so that a negative value is a value and told as such."""
+    joined: list[str] = []
+    for argument in arguments:
+        negative = len(argument) > 1 and argument[0] == "-" and argument[1] in ".0123456789"
+        if negative and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _tell(message: object, code: int) -> int:

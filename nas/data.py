@@ -29,7 +29,11 @@ SUFFIX = ".npz"
 
 
 class DataError(ValueError):
-    """Data that do not exist or cannot be used."""
+    """Data that cannot be used."""
+
+
+class UnknownDataError(DataError):
+    """No data of that name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +90,7 @@ def load_data(name: str) -> Data:
     if name.endswith(SUFFIX):
         return _split(name, *_read(Path(name)))
     known = ", ".join(data_names())
-    raise DataError(f"no data '{name}'; known are {known}, or the path of an {SUFFIX} file")
+    raise UnknownDataError(f"no data '{name}'; known are {known}, or the path of an {SUFFIX} file")
 
 
 def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:

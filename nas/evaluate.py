@@ -17,7 +17,7 @@ from predictors.base import Predictor
 from predictors.entropy import EntropyPredictor
 from predictors.latency import LatencyPredictor
 from searchspace.architecture import Architecture
-from searchspace.shapes import ShapeError
+from searchspace.shapes import ShapeError, vector
 from searchspace.tree import Node
 
 Judge = Callable[[Sequence[Node]], Iterator[tuple[int, float | str]]]
@@ -66,6 +66,7 @@ class Evaluator:
         quality: scores what keeps the bounds.
         bounds: the constraints.
         judge: judges on data, if there are data.
+        classes: size of the output that every network must have; None for any output.
     """
 
     def __init__(
@@ -77,9 +78,11 @@ class Evaluator:
         quality: Predictor,
         bounds: Bounds,
         judge: Judge | None = None,
+        classes: int | None = None,
     ) -> None:
         self.table, self.latency, self.entropy = table, latency, entropy
         self.quality, self.bounds, self.judge = quality, bounds, judge
+        self.classes = classes
 
     def costs(self, architecture: Architecture) -> Costs:
         """Traced costs of a candidate."""
@@ -106,6 +109,7 @@ class Evaluator:
         """The trial of a candidate as far as its costs tell: not yet scored."""
         try:
             costs = self.costs(architecture)
+            self._keeps_promise(costs)
         except ShapeError as fault:
             return Trial(
                 number=number, architecture=architecture, status="failed", reason=str(fault)
@@ -153,6 +157,15 @@ class Evaluator:
             raise PredictorFault(
                 f"the predictor {name} failed: {type(fault).__name__}: {fault}"
             ) from fault
+
+    def _keeps_promise(self, costs: Costs) -> None:
+        """Raise unless the network's output is what the space's first line says."""
+        out = costs.blocks[-1].left if costs.blocks else self.table.spec
+        if self.classes is not None and out != vector(self.classes):
+            raise ShapeError(
+                f"the space promises classes[{self.classes}], but the network gives {out}: end the "
+                "first rule with a classifier"
+            )
 
     def _scores(self, architectures: Sequence[Architecture]) -> dict[str, float]:
         """Scores by key. Candidates out of bounds are scored too, to lead a search back."""

@@ -39,7 +39,7 @@ def fastest(
     best = smallest(grammar)
     least = cost(best)
     failures = 0
-    while least > goal and failures < PATIENCE:
+    while (least > goal or least == float("inf")) and failures < PATIENCE:
         candidate = mutate(grammar, best, random)
         found = cost(candidate)
         failures += 1

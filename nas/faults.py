@@ -7,7 +7,7 @@ from hwprofile.kernel_table import KernelTableError
 from hwprofile.trace import TraceError
 from nas.cluster import ClusterError
 from nas.config import ConfigError
-from nas.data import DataError
+from nas.data import DataError, UnknownDataError
 from nas.evaluate import PredictorFault
 from nas.export.errors import ExportError
 from nas.plugins import PluginError
@@ -22,7 +22,14 @@ from searchspace.shapes import ShapeError
 from searchspace.space import UnknownSpaceError
 from searchspace.text import TreeTextError
 
-USAGE_FAULTS = (UsageError, UnknownSpaceError, UnknownTargetError, PluginError, LimitError)
+USAGE_FAULTS = (
+    UsageError,
+    UnknownSpaceError,
+    UnknownTargetError,
+    UnknownDataError,
+    PluginError,
+    LimitError,
+)
 """Something that was typed: exit code 2."""
 USER_FAULTS = (
     BankError,

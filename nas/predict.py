@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,7 @@ def predict_network(
 def _module(place: str) -> nn.Module:
     made = load(place, "network")
     try:
-        with torch.device("meta"):
-            module = made if isinstance(made, nn.Module) else made()
+        module = made if isinstance(made, nn.Module) else _made_on_meta(made)
     except Exception as fault:
         raise PluginError(
             f"'{place}' must return an nn.Module when called without arguments; it raised "
@@ -80,6 +79,17 @@ def _module(place: str) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise UsageError(f"'{place}' must return an nn.Module; it returned {type(module).__name__}")
     return module
+
+
+def _made_on_meta(make: Callable[[], Any]) -> Any:
+    """Call a factory without allocating weights, or with them where it reads their values."""
+    try:
+        with torch.device("meta"):
+            return make()
+    except Exception:  # noqa: BLE001 - foreign code; what the second call raises is told
+        # Constructors may compute with tensors, as those of stochastic depth do: the real device
+        # serves them, and if it does not, the fault that it gives is the one to tell.
+        return make()
 
 
 def _exported(

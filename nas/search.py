@@ -63,6 +63,11 @@ def first_proposals(parts: Parts) -> tuple[Architecture, ...]:
         return trial.values.get("high_ms", float("inf"))
 
     found, least = fastest(parts.grammar, high_ms, budget or float("inf"))
+    if least == float("inf"):
+        raise NoFeasibleError(
+            f"no architecture of {parts.grammar.name} that was tried can be built: "
+            f"{evaluator.check(0, found).reason}"
+        )
     if budget is not None and least > budget:
         raise NoFeasibleError(
             f"no architecture of {parts.grammar.name} found meets {budget:g} ms on "

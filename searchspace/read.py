@@ -33,7 +33,7 @@ from searchspace.sample import DEEPEST
 from searchspace.shapes import ShapeError, TensorSpec
 from searchspace.syntax import parse
 from searchspace.tree import FLOAT, Value
-from searchspace.wellformed import ENDLESS, heights, reachable
+from searchspace.wellformed import ENDLESS, heights, on_cycle, reachable
 
 _CLASSES = "classes"
 _MODES = {"image": "image", "tokens": "tokens"}
@@ -387,13 +387,13 @@ class _Reader:
                 continue
             if name not in reached:
                 raise self.fault(f"rule '{name}' cannot be reached from '{start}'", name)
-            if min(lowest[str(name)]) >= ENDLESS:
+            if min(lowest[str(name)]) >= ENDLESS and on_cycle(rules, str(name)):
                 cure = "give it an alternative without itself"
                 raise self.fault(f"rule '{name}' never ends: {cure}", name)
             for height, alternative in zip(
                 lowest[str(name)], rules[str(name)].alternatives, strict=True
             ):
-                if height >= ENDLESS:
+                if height >= ENDLESS > min(lowest[str(name)]):
                     raise self.fault("this alternative never ends", self.places[alternative])
         if self.heads[start][0]:
             raise self.fault("the first rule takes no parameters", self.heads[start][1])

@@ -17,6 +17,12 @@ def reachable(rules: Mapping[str, Rule], start: str) -> set[str]:
     return {start, *nx.descendants(references(rules), start)}
 
 
+def on_cycle(rules: Mapping[str, Rule], name: str) -> bool:
+    """Whether trees of a rule can hold the rule itself."""
+    graph = references(rules)
+    return any(name == used or name in nx.descendants(graph, used) for used in graph[name])
+
+
 def heights(rules: Mapping[str, Rule]) -> dict[str, tuple[int, ...]]:
     """Height of the lowest tree of each alternative of each rule; `ENDLESS` if there is none."""
     height = dict.fromkeys(rules, ENDLESS)

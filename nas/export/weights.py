@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -73,7 +74,31 @@ def are_trained(path: Path) -> bool:
     return metadata.get("weights") == _TRAINED
 
 
-def loaded(architecture: Architecture, spec: TensorSpec, path: Path) -> nn.Sequential:
+class LoadedNetwork(nn.Sequential):
+    """A network read from an export, with the methods that its `model.py` has."""
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The last map of each resolution, as detectors and segmenters take them."""
+        maps: list[Tensor] = []
+        came = None
+        for part in self:
+            left = part(x)
+            if came is not None and (left.dim() != 4 or left.shape[2:] != came.shape[2:]):
+                maps.append(came)
+            if left.dim() != 4:
+                return maps
+            x = came = left
+        return maps if came is None else [*maps, came]
+
+    def merge(self) -> None:
+        """Replace parallel branches by the one layer that equals them in eval mode."""
+        for module in list(self.modules()):
+            merge = getattr(module, "merge", None)
+            if module is not self and callable(merge):
+                merge()
+
+
+def loaded(architecture: Architecture, spec: TensorSpec, path: Path) -> LoadedNetwork:
     """The network of an architecture with the weights of a file.
 
     Raises:
@@ -92,7 +117,7 @@ def loaded(architecture: Architecture, spec: TensorSpec, path: Path) -> nn.Seque
         raise ExportError(f"{path}: {fault}") from None
     network = fresh(architecture, spec, seed=0)
     network.load_state_dict(state)
-    return network
+    return LoadedNetwork(OrderedDict(network.named_children()))
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

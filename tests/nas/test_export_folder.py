@@ -294,3 +294,21 @@ def test_facts_can_be_odd_text(tmp_path: Path) -> None:
     folder = export(network(), SPEC, tmp_path / "net", facts=facts)
     compile((folder / "model.py").read_text(), "model.py", "exec")
     assert read_architecture(folder)[2] == facts
+
+
+def test_what_load_gives_has_the_methods_of_model_py(tmp_path):
+    folder = export(network(), SPEC, tmp_path / "out")
+    loaded = load(folder)
+    scope = {"__name__": "model", "__file__": str(folder / "model.py")}
+    exec(compile((folder / "model.py").read_text("utf-8"), "model.py", "exec"), scope)
+    exported = scope["Network"]().eval()
+    exported.load_state_dict(loaded.state_dict())
+    x = torch.randn(2, *SPEC.shape)
+    with torch.no_grad():
+        ours, theirs = loaded.features(x), exported.features(x)
+        assert [m.shape for m in ours] == [m.shape for m in theirs]
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+        before = loaded(x)
+        loaded.merge()
+        torch.testing.assert_close(loaded(x), before, rtol=1e-4, atol=1e-4)
+    assert not any("norms" in name for name in loaded.state_dict())

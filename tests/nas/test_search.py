@@ -373,3 +373,20 @@ def test_a_strategy_that_raises_is_told_by_name(tmp_path, monkeypatch):
         pytest.raises(StrategyFault, match="'evolution' failed: KeyError: 'no idea'"),
     ):
         perform(parts, record)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (
+            "net -> residual(strided_conv(8, 2)) global_pool classifier(classes)",
+            "must keep its shape",
+        ),
+        ("net -> strided_conv(8, 2) global_pool", "promises classes"),
+    ],
+)
+def test_a_space_that_cannot_be_built_is_told_as_such(rule, said):
+    text = f"space x : image[3, 32, 32] -> classes[10]\n{rule}\n"
+    with pytest.raises(NoFeasibleError, match=said) as caught:
+        first_proposals(parts_of(config(space_text=text)))
+    assert "inf" not in str(caught.value)

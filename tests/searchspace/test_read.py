@@ -234,8 +234,8 @@ _FAULTS = {
     "endless rule": (
         _HEAD + "net -> eca f\nf -> residual(g) eca\ng -> eca f\n",
         """
-    own.grammar, line 2, column 1: rule 'net' never ends: give it an alternative without itself
-      net -> eca f
+    own.grammar, line 3, column 1: rule 'f' never ends: give it an alternative without itself
+      f -> residual(g) eca
       ^
 """,
     ),
