@@ -136,13 +136,13 @@ def plan(root: Node, spec: TensorSpec) -> tuple[Part, ...]:
     flow(root, spec)
     children = root.flat()
     parts = []
-    for name, child in zip(_names([c.symbol for c in children]), children, strict=True):
+    for name, child in zip(part_names([c.symbol for c in children]), children, strict=True):
         part, spec = _part(name, child, spec)
         parts.append(part)
     return tuple(parts)
 
 
-def _names(symbols: Sequence[str]) -> list[str]:
+def part_names(symbols: Sequence[str]) -> list[str]:
     """A name of its own for each part."""
     seen: Counter[str] = Counter()
     names: list[str] = []

@@ -6,6 +6,7 @@ from collections import Counter
 
 from rich.table import Table
 
+from searchspace.build import part_names
 from searchspace.text import from_text
 from searchspace.tree import FLOAT, Node, units
 
@@ -37,13 +38,8 @@ def scheme_line(text: str) -> str:
 
 
 def _part_names(root: Node) -> list[str]:
-    symbols = [child.symbol for child in root.flat()]
-    seen: Counter[str] = Counter()
-    names = []
-    for symbol in symbols:
-        seen[symbol] += 1
-        names.append(symbol + (str(seen[symbol]) if symbols.count(symbol) > 1 else ""))
-    return names
+    """The names that the parts have in the built and the exported network."""
+    return part_names([child.symbol for child in root.flat()])
 
 
 def describe(node: Node) -> str:
