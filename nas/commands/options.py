@@ -79,6 +79,11 @@ def add_shape(
     )
 
 
+def add_space(parser: argparse.ArgumentParser) -> None:
+    """The space that an action is about."""
+    parser.add_argument("name", metavar="NAME", help="name, or path of a .grammar file")
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """`--json`."""
     parser.add_argument(

@@ -213,13 +213,10 @@ def test_export_of_another_design_of_the_front(run, tmp_path, capsys):
 # --- Listings and help ---------------------------------------------------------------------------
 
 
-def test_spaces_are_listed_shown_and_sampled(capsys):
+def test_spaces_are_listed_and_sampled(capsys):
     code, out, _ = call(capsys, "spaces")
     assert code == 0
     assert all(name in out for name in space_names())
-    code, out, _ = call(capsys, "spaces", "show", "small.grammar")
-    assert code == 0
-    assert TEXT.strip() in out
     lines = [call(capsys, "spaces", "sample", "small.grammar", "-n", 3)[1] for _ in range(2)]
     assert lines[0] == lines[1]
     assert len([from_text(line) for line in lines[0].splitlines()]) == 3
