@@ -124,7 +124,10 @@ class BlockTable:
         return chain(records, paths), params
 
     def _primitive(self, node: Node, spec: TensorSpec) -> tuple[Record, int]:
-        outs = tuple(self._out(group, spec) for group in node.children)
+        primitive = primitive_of(node)
+        named = primitive.named(node.values)
+        within, copies = primitive.inside(spec, named), primitive.copies(named)
+        outs = tuple(self._out(group, within) for group in node.children) * copies
         key = (node.symbol, node.values, spec, outs)
         found = self._traces.get(key)
         if found is None:
@@ -132,7 +135,7 @@ class BlockTable:
         record, params = found
         if not node.children:
             return record, params
-        bodies = [self._sequence(group, spec) for group in node.children]
+        bodies = [self._sequence(group, within) for group in node.children] * copies
         filled = splice(record, [body for body, _ in bodies])
         return filled, params + sum(count for _, count in bodies)
 

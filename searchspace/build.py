@@ -28,7 +28,7 @@ class Call:
     arguments: dict[str, int | float | str | bool]
     """Keyword arguments."""
     bodies: tuple[tuple[Call, ...], ...]
-    """For composites: the calls of each sequence argument."""
+    """For composites: the calls of each sequence argument, as many times as it is built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,19 @@ def flow(node: Node, spec: TensorSpec, where: str = "") -> TensorSpec:
         return spec
     primitive = primitive_of(node)
     _wrong(primitive, node, place)
+    named = primitive.named(node.values)
+    try:
+        within = primitive.inside(spec, named)
+    except ShapeError as fault:
+        raise ShapeError(f"at {place}: {fault}") from None
     inner = []
     for group in node.children:
-        out = spec
+        out = within
         for child in group:
             out = flow(child, out, place)
         inner.append(out)
     try:
-        return primitive.result(spec, primitive.named(node.values), inner)
+        return primitive.result(spec, named, inner)
     except ShapeError as fault:
         raise ShapeError(f"at {place}: {fault}") from None
 
@@ -116,8 +121,11 @@ def calls(nodes: Sequence[Node], spec: TensorSpec) -> tuple[tuple[Call, ...], Te
     plan = []
     for node in (leaf for outer in nodes for leaf in leaves(outer)):
         primitive = primitive_of(node)
-        bodies = tuple(calls(group, spec)[0] for group in node.children)
-        arguments = primitive.arguments(spec, primitive.named(node.values))
+        named = primitive.named(node.values)
+        within = primitive.inside(spec, named)
+        bodies = tuple(calls(group, within)[0] for group in node.children)
+        bodies *= primitive.copies(named)
+        arguments = primitive.arguments(spec, named)
         plan.append(Call(primitive, arguments, bodies))
         spec = flow(node, spec)
     return tuple(plan), spec

@@ -65,8 +65,10 @@ class Example:
 
     def build(self, *, merged: bool = False) -> nn.Module:
         """The module, freshly initialised."""
-        bodies = tuple(calls(body, self.spec)[0] for body in _bodies(self.primitive))
         named = self.primitive.named(self.values)
+        within = self.primitive.inside(self.spec, named)
+        bodies = tuple(calls(body, within)[0] for body in _bodies(self.primitive))
+        bodies *= self.primitive.copies(named)
         call = Call(self.primitive, self.primitive.arguments(self.spec, named), bodies)
         return module_of(call, merged=merged)
 
@@ -95,12 +97,22 @@ def attempts(primitive: Primitive) -> Iterator[tuple[tuple[Value, ...], TensorSp
         yield from ((values, spec) for values in combinations[::step])
 
 
+def _out(primitive: Primitive, values: tuple[Value, ...], spec: TensorSpec) -> TensorSpec:
+    """Output spec with `_bodies`, which keep theirs.
+
+    Raises:
+        ShapeError: the primitive does not serve the input.
+    """
+    named = primitive.named(values)
+    within = primitive.inside(spec, named)
+    return primitive.result(spec, named, [within] * abs(primitive.groups))
+
+
 def examples(primitive: Primitive) -> Iterator[Example]:
     """What the primitive serves among `attempts`."""
     for values, spec in attempts(primitive):
-        inner = [spec] * abs(primitive.groups)
         try:
-            out = primitive.result(spec, primitive.named(values), inner)
+            out = _out(primitive, values, spec)
         except ShapeError:
             continue
         yield Example(primitive=primitive, values=values, spec=spec, out=out)
@@ -146,9 +158,8 @@ class PrimitiveContract:
     def test_refuses_by_a_sentence(self, primitive: Primitive) -> None:
         """An input is served, or refused by a `ShapeError` that says what came."""
         for values, spec in attempts(primitive):
-            inner = [spec] * abs(primitive.groups)
             try:
-                out = primitive.result(spec, primitive.named(values), inner)
+                out = _out(primitive, values, spec)
             except ShapeError as fault:
                 text = str(fault)
                 assert str(spec) in text, text

@@ -58,12 +58,22 @@ def _same(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> Tens
     return spec
 
 
+def _unchanged(spec: TensorSpec, values: Values) -> TensorSpec:
+    return spec
+
+
+def _once(values: Values) -> int:
+    return 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Primitive:
     """A named terminal of the grammar.
 
     Composite primitives take sequences: their module's constructor takes one module for each,
-    before the keyword arguments, and every sequence is built for the composite's own input spec.
+    before the keyword arguments, and every sequence is built for the spec that `inside` gives.
+    Where `copies` is above 1 it takes that many modules for each sequence, built one by one, so
+    that each has its own weights: all sequences in order, then all of them again, and so on.
     """
 
     name: str
@@ -81,8 +91,13 @@ class Primitive:
     result: Callable[[TensorSpec, Values, Sequence[TensorSpec]], TensorSpec] = _same
     """Output spec from the input spec, the scalar arguments and each sequence's output spec.
 
-    Raises `ShapeError` where the primitive does not serve the shape.
+    Raises `ShapeError` where the primitive does not serve the shape. Copies are not listed: every
+    copy of a sequence has the same output spec.
     """
+    inside: Callable[[TensorSpec, Values], TensorSpec] = _unchanged
+    """What enters each sequence argument, from the input spec; may raise `ShapeError`."""
+    copies: Callable[[Values], int] = _once
+    """How many times each sequence argument is built, with weights of its own."""
     merged: tuple[str, ...] = ()
     """Constructor flags that give the form that runs at inference, where that differs."""
     needs: tuple[type | Callable[..., object], ...] = ()

@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from strategies import drawn, seeds, shipped, small_grammars
 from torch import nn
 
+import searchspace.build
 from searchspace.build import build, calls, flow, leaves, module_of, plan, sequence_of
+from searchspace.primitives import PRIMITIVES
+from searchspace.primitives.base import Primitive
 from searchspace.primitives.convolution import DilatedReparam
 from searchspace.read import read_grammar
 from searchspace.shapes import ShapeError, image, vector
@@ -192,3 +195,47 @@ def test_shipped_networks_have_the_promised_shape_at_any_resolution(seed):
         y = build(root, spec).eval()(torch.empty(2, *spec.shape))
     assert flow(root, spec) == vector(10)
     assert y.shape == (2, 10)
+
+
+class _Halves(nn.Module):
+    """One body for each half of the channels."""
+
+    def __init__(self, *bodies: nn.Module) -> None:
+        super().__init__()
+        self.bodies = nn.ModuleList(bodies)
+
+    def forward(self, x):
+        halves = x.chunk(2, dim=1)
+        return torch.cat([body(half) for body, half in zip(self.bodies, halves, strict=True)], 1)
+
+
+def _half(spec, values):
+    if spec.channels % 2:
+        raise ShapeError(f"halves needs an even number of channels; got {spec}")
+    return spec.with_channels(spec.channels // 2)
+
+
+def test_a_composite_may_change_what_its_bodies_see_and_build_them_several_times(monkeypatch):
+    halves = Primitive(
+        name="halves",
+        summary="one body for each half",
+        module=_Halves,
+        arguments=lambda spec, values: {},
+        groups=1,
+        inside=_half,
+        copies=lambda values: 2,
+        result=lambda spec, values, inner: inner[0].with_channels(2 * inner[0].channels),
+    )
+    monkeypatch.setattr(searchspace.build, "PRIMITIVES", {**PRIMITIVES, "halves": halves})
+    inner = primitive("halves", children=((primitive("strided_conv", 3, 2),),))
+    node = Node("net", 0, (), ((primitive("halves", children=((inner,),)),),))
+    assert flow(node, image(8, 6, 6)) == image(12, 3, 3)
+    network = build(node, image(8, 6, 6))
+    weights = [p for name, p in network.named_parameters() if name.endswith("weight")]
+    assert [w.shape[:2] for w in weights] == [(3, 2)] * 4
+    assert len({w.flatten()[0].item() for w in weights}) == 4
+    assert network(torch.randn(2, 8, 6, 6)).shape == (2, 12, 3, 3)
+    with pytest.raises(
+        ShapeError, match=r"at net/halves/halves: halves needs an even .*\[3, 6, 6\]"
+    ):
+        flow(node, image(6, 6, 6))
