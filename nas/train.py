@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from nas.data import Data, Split, shifted
 from nas.threads import torch_threads
 from searchspace.build import build
+from searchspace.primitives.drop_path import schedule_drop_path
 from searchspace.tree import Node
 
 
@@ -33,6 +34,9 @@ class Recipe:
     """Share of the target that is spread over all classes."""
     shift: int = 1
     """Pixels that an image moves at most, each way, in training; what comes in is the border."""
+    drop_path: float = 1.0
+    """What the probabilities of `drop_path` layers grow to, as a share of those that the network
+    states, 0 .. 1: linearly from 0 (ScheduledDropPath, NASNet, arXiv 1707.07012)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +97,9 @@ def train_alone(
     recipe = recipe or Recipe()
     generator = torch.Generator().manual_seed(seed)
     network = _initialised(root, data, seed, initial)
-    with torch_threads(threads):
+    with torch_threads(threads), torch.random.fork_rng(devices=[]):
+        # Dropped paths draw from the global generator, which is put back afterwards.
+        torch.default_generator.manual_seed(seed)
         steps = _Steps(network, data.train, recipe, epochs, generator)
         for epoch in range(epochs):
             loss = steps.epoch()
@@ -159,6 +165,7 @@ class _Steps:
     def step(self, index: Tensor) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate()
+        schedule_drop_path(self.network, self.recipe.drop_path * self.done / self.total)
         images = shifted(self.train.images[index], self.recipe.shift, self.generator)
         logits = self.network(images.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(

@@ -54,12 +54,16 @@ def primitive_of(node: Node) -> Primitive:
 
     Raises:
         ShapeError: there is none of that name here.
+        PrimitiveError: another package has it, and it cannot be loaded.
     """
     try:
         return PRIMITIVES[node.symbol]
     except KeyError:
         known = ", ".join(sorted(PRIMITIVES))
-        raise ShapeError(f"no primitive '{node.symbol}'; known are {known}") from None
+        raise ShapeError(
+            f"no primitive '{node.symbol}'; known are {known}; one of another package must be "
+            "installed, or given by --primitive"
+        ) from None
 
 
 def leaves(node: Node) -> Iterator[Node]:

@@ -38,6 +38,8 @@ SPECS = (
     vector(3),
     TensorSpec("tokens", (12, 16)),
     TensorSpec("tokens", (5, 24)),
+    TensorSpec("tokens", (16, 8)),
+    TensorSpec("tokens", (17, 4)),
     TensorSpec("tokens", (1, 3)),
 )
 """Inputs on which primitives are tried."""
@@ -166,6 +168,14 @@ class PrimitiveContract:
                 assert any(word in text for word in ("need", "must")), text
             else:
                 assert isinstance(out, TensorSpec)
+
+    def test_a_total_primitive_serves_everything(self, primitive: Primitive) -> None:
+        """`total` promises that no shape and no allowed argument is refused."""
+        if not primitive.total:
+            return
+        assert primitive.groups == 0, "what a composite serves depends on its bodies"
+        for spec, values in product(SPECS, product(*map(allowed, primitive.parameters))):
+            primitive.result(spec, primitive.named(values), ())
 
     def test_shape_rule_agrees_with_the_module(self, primitive: Primitive) -> None:
         """On the meta device, on which nothing is computed and nothing may be looked at."""

@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from searchspace.primitives import (
     attention,
     channel,
     composite,
     convolution,
     dense_convolution,
+    drop_path,
     dynamic_convolution,
     norm,
     parameter_free,
+    reversible,
     spectral,
     token_mixers,
+    token_reduction,
     tokens,
+    weighted_convolution,
 )
 from searchspace.primitives.base import Parameter, Primitive
+from searchspace.primitives.table import PrimitiveError, PrimitiveTable
 
-PRIMITIVES: Mapping[str, Primitive] = MappingProxyType(
-    {
-        primitive.name: primitive
-        for family in (
-            composite,
-            convolution,
-            dense_convolution,
-            dynamic_convolution,
-            spectral,
-            parameter_free,
-            channel,
-            norm,
-            tokens,
-            attention,
-            token_mixers,
-        )
-        for primitive in family.PRIMITIVES
-    }
+PRIMITIVES = PrimitiveTable(
+    primitive
+    for family in (
+        composite,
+        reversible,
+        convolution,
+        dense_convolution,
+        weighted_convolution,
+        dynamic_convolution,
+        spectral,
+        parameter_free,
+        channel,
+        norm,
+        drop_path,
+        tokens,
+        token_reduction,
+        attention,
+        token_mixers,
+    )
+    for primitive in family.PRIMITIVES
 )
-"""Every primitive by its name in grammar files."""
+"""Every primitive by its name in grammar files; those of other packages are found here too."""
 
-__all__ = ["PRIMITIVES", "Parameter", "Primitive"]
+__all__ = ["PRIMITIVES", "Parameter", "Primitive", "PrimitiveError", "PrimitiveTable"]

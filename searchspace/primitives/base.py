@@ -28,6 +28,8 @@ class Parameter:
     """The integers that it may be; empty for any from `least`."""
     least: int = 1
     """Smallest integer allowed."""
+    most: int | None = None
+    """Largest integer allowed; None for any from `least`."""
     odd: bool = False
     """Whether the integer must be odd."""
     free: bool = False
@@ -45,6 +47,8 @@ class Parameter:
             return None if value in self.choices else f"{self.name} must be one of {known}"
         if not isinstance(value, int) or value < self.least:
             return f"{self.name} must be an integer of at least {self.least}"
+        if self.most is not None and value > self.most:
+            return f"{self.name} must be at most {self.most}"
         return f"{self.name} must be odd" if self.odd and value % 2 == 0 else None
 
 
@@ -98,6 +102,9 @@ class Primitive:
     """What enters each sequence argument, from the input spec; may raise `ShapeError`."""
     copies: Callable[[Values], int] = _once
     """How many times each sequence argument is built, with weights of its own."""
+    total: bool = False
+    """Serves every shape of every mode, whatever its arguments; never a composite, whose bodies
+    decide."""
     merged: tuple[str, ...] = ()
     """Constructor flags that give the form that runs at inference, where that differs."""
     needs: tuple[type | Callable[..., object], ...] = ()

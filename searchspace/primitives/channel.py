@@ -14,19 +14,49 @@ from searchspace.primitives.base import Parameter, Primitive, Values
 from searchspace.primitives.convolution import conv2d
 from searchspace.shapes import ShapeError, TensorSpec, vector
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "silu": nn.SiLU, "relu": nn.ReLU}
+NON_LINEARITIES: dict[str, type[nn.Module]] = {
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "leaky_relu": nn.LeakyReLU,
+    "hardswish": nn.Hardswish,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+}
+ACTIVATIONS = ("gelu", "silu", "relu")
+"""Those that stand between the layers of an MLP."""
 
 
 class Activation(nn.Module):
-    """A point-wise non-linearity by name: `gelu`, `silu` or `relu`."""
+    """A point-wise non-linearity by name."""
 
     def __init__(self, act: str) -> None:
         super().__init__()
-        self.act = {"gelu": nn.GELU, "silu": nn.SiLU, "relu": nn.ReLU}[act]()
+        self.act = NON_LINEARITIES[act]()
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same shape."""
         y: Tensor = self.act(x)
+        return y
+
+
+class Linear(nn.Module):
+    """Linear layer with bias over the channels of each position, started as in ViT."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, out)
+        nn.init.trunc_normal_(self.linear.weight, std=0.02)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, C, H, W]`, `[B, N, D]` or `[B, C]` to the same with `out` channels."""
+        y: Tensor
+        if x.dim() == 4:
+            y = self.linear(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        else:
+            y = self.linear(x)
         return y
 
 
@@ -122,15 +152,29 @@ def _classes(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> T
     return vector(int(values["classes"]))
 
 
-_ACT = Parameter(name="act", words=tuple(ACTIVATIONS))
+def _widened(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
+    return spec.with_channels(int(values["out"]))
+
+
+_ACT = Parameter(name="act", words=ACTIVATIONS)
 
 PRIMITIVES = (
     Primitive(
         name="activation",
         summary="point-wise non-linearity",
         module=Activation,
-        parameters=(_ACT,),
+        parameters=(Parameter(name="act", words=tuple(NON_LINEARITIES)),),
         arguments=lambda spec, v: {"act": v["act"]},
+        total=True,
+    ),
+    Primitive(
+        name="linear",
+        summary="linear layer over the channels of each position",
+        module=Linear,
+        parameters=(Parameter(name="out"),),
+        arguments=lambda spec, v: {"channels": spec.channels, "out": v["out"]},
+        result=_widened,
+        total=True,
     ),
     Primitive(
         name="inverted",

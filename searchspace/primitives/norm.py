@@ -87,8 +87,8 @@ class LayerScale(nn.Module):
         self.scale = nn.Parameter(torch.full((channels,), initial))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, C, H, W]` to the same shape."""
-        return x * self.scale[:, None, None]
+        """`[B, C, H, W]`, `[B, N, D]` or `[B, C]` to the same shape."""
+        return x * (self.scale[:, None, None] if x.dim() == 4 else self.scale)
 
 
 def _image(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
@@ -128,12 +128,14 @@ PRIMITIVES = (
         summary="layer norm over the channels (arXiv 1607.06450), epsilon as in ConvNeXt",
         module=LayerNorm,
         arguments=lambda spec, v: {"normalized_shape": spec.channels, "eps": 1e-6},
+        total=True,
     ),
     Primitive(
         name="rms_norm",
         summary="channels divided by their root mean square (arXiv 1910.07467), epsilon 1e-6",
         module=RMSNorm,
         arguments=lambda spec, v: {"normalized_shape": spec.channels, "eps": 1e-6},
+        total=True,
     ),
     Primitive(
         name="group_norm",
@@ -155,12 +157,13 @@ PRIMITIVES = (
         summary="a learned offset for each channel",
         module=Bias,
         arguments=lambda spec, v: {"channels": spec.channels},
+        total=True,
     ),
     Primitive(
         name="layer_scale",
         summary="a learned factor for each channel (CaiT, arXiv 2103.17239)",
         module=LayerScale,
         arguments=lambda spec, v: {"channels": spec.channels},
-        result=_image,
+        total=True,
     ),
 )

@@ -1,4 +1,4 @@
-"""Layers without parameters: pooling, shift, soft-max, identity and zero.
+"""Layers without parameters: pooling, shift, permutation, soft-max, identity and zero.
 
 Dimension letters: B batch, C channels, H height, W width, N tokens, D features. The one exception
 is the exponent of `GeneralisedMeanPool`, which is learned.
@@ -125,6 +125,33 @@ class GeneralisedMeanPool(nn.Module):
         return y
 
 
+class MeanPool(nn.Module):
+    """Mean over all positions, whatever the mode; a vector has one position."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, C, H, W]`, `[B, N, D]` or `[B, C]` to `[B, channels]`."""
+        if x.dim() == 2:
+            return x
+        return x.mean((2, 3)) if x.dim() == 4 else x.mean(1)
+
+
+class Permute(nn.Module):
+    """The dimensions in another order: `hwc` makes of C, H, W an image of H channels and so on.
+
+    One of the routing layers of einspace (Ericsson et al., arXiv 2405.20838).
+    """
+
+    def __init__(self, order: str) -> None:
+        super().__init__()
+        letters = "nd" if len(order) == 2 else "chw"
+        self.places = [0, *(letters.index(letter) + 1 for letter in order)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, C, H, W]` or `[B, N, D]` to the same sizes in the order asked for."""
+        y = x.permute(self.places)
+        return y.contiguous(memory_format=torch.channels_last) if y.dim() == 4 else y
+
+
 class Softmax(nn.Module):
     """Soft-max over the channels."""
 
@@ -172,6 +199,18 @@ def _to_vector(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) ->
     if spec.mode != "image":
         raise ShapeError(f"a global pool needs an image; got {spec}")
     return vector(spec.channels)
+
+
+def _mean(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
+    return vector(spec.channels)
+
+
+def _permuted(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
+    order = str(values["order"])
+    letters, mode = ("nd", "tokens") if len(order) == 2 else ("chw", "image")
+    if spec.mode != mode:
+        raise ShapeError(f"permute({order}) needs {mode}; got {spec}")
+    return TensorSpec(spec.mode, tuple(spec.shape[letters.index(letter)] for letter in order))
 
 
 _ODD = Parameter(name="kernel", least=3, odd=True)
@@ -232,21 +271,40 @@ PRIMITIVES = (
         result=_to_vector,
     ),
     Primitive(
+        name="mean_pool",
+        summary="mean over all positions, whatever the mode",
+        module=MeanPool,
+        arguments=lambda spec, v: {},
+        result=_mean,
+        total=True,
+    ),
+    Primitive(
+        name="permute",
+        summary="the dimensions in another order (einspace, arXiv 2405.20838)",
+        module=Permute,
+        parameters=(Parameter(name="order", words=("cwh", "hcw", "hwc", "wch", "whc", "dn")),),
+        arguments=lambda spec, v: {"order": v["order"]},
+        result=_permuted,
+    ),
+    Primitive(
         name="softmax",
         summary="soft-max over the channels",
         module=Softmax,
         arguments=lambda spec, v: {},
+        total=True,
     ),
     Primitive(
         name="identity",
         summary="the input itself",
         module=Identity,
         arguments=lambda spec, v: {},
+        total=True,
     ),
     Primitive(
         name="zero",
         summary="zeros in the input's shape (NAS-Bench-201, arXiv 2001.00326)",
         module=Zero,
         arguments=lambda spec, v: {},
+        total=True,
     ),
 )

@@ -271,7 +271,7 @@ def _made(spec: TensorSpec, values: Values) -> Arguments:
 
 
 _OUT, _STRIDE = Parameter(name="out"), Parameter(name="stride")
-_ACT = Parameter(name="act", words=tuple(ACTIVATIONS))
+_ACT = Parameter(name="act", words=ACTIVATIONS)
 
 PRIMITIVES = (
     Primitive(

@@ -7,10 +7,12 @@ from random import Random
 import pytest
 import torch
 
+import nas.train
 from nas.data import load_data
 from nas.supernet.bank import WeightBank
 from nas.train import Epoch, Recipe, accuracy, train_alone
 from searchspace.build import build
+from searchspace.primitives.drop_path import schedule_drop_path
 from searchspace.read import read_grammar
 from searchspace.sample import sample
 
@@ -74,3 +76,25 @@ def test_it_begins_with_the_weights_given(data, grammar, root):
 def test_no_epochs_are_refused(data, root):
     with pytest.raises(ValueError, match="at least 1; got 0"):
         train_alone(root, data, seed=0, epochs=0)
+
+
+def test_paths_are_dropped_ever_more_often(data, monkeypatch):
+    text = TINY.replace("inverted(2, relu)", "inverted(2, relu) drop_path(50)")
+    root = sample(read_grammar(text), Random(0)).root
+    seen: list[float] = []
+
+    def spy(network, progress):
+        seen.append(progress)
+        schedule_drop_path(network, progress)
+
+    monkeypatch.setattr(nas.train, "schedule_drop_path", spy)
+    first = train_alone(root, data, seed=3, epochs=2)
+    torch.manual_seed(77)
+    again = train_alone(root, data, seed=3, epochs=2)
+    half = len(seen) // 2
+    assert seen[:half] == pytest.approx([i / half for i in range(half)])
+    one, two = first.network.state_dict(), again.network.state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    never = train_alone(root, data, seed=3, epochs=2, recipe=Recipe(drop_path=0)).network
+    assert any(not torch.equal(one[n], t) for n, t in never.state_dict().items())
+    assert not any(seen[2 * half :])

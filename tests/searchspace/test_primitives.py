@@ -1,4 +1,6 @@
+import math
 import re
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,12 @@ from torch.nn import functional as F
 from searchspace.build import calls, flow, module_of
 from searchspace.primitives import PRIMITIVES
 from searchspace.primitives.base import Parameter, Primitive
-from searchspace.primitives.channel import EfficientChannelAttention, SqueezeExcite
+from searchspace.primitives.channel import (
+    Activation,
+    EfficientChannelAttention,
+    Linear,
+    SqueezeExcite,
+)
 from searchspace.primitives.composite import Residual
 from searchspace.primitives.convolution import (
     DILATED_BRANCHES,
@@ -20,8 +27,9 @@ from searchspace.primitives.convolution import (
     StridedConv,
 )
 from searchspace.primitives.norm import LayerNorm, LayerScale
-from searchspace.primitives.parameter_free import AveragePool, MaxPool, Shift
+from searchspace.primitives.parameter_free import AveragePool, MaxPool, MeanPool, Permute, Shift
 from searchspace.shapes import ShapeError, TensorSpec, image, vector
+from searchspace.testing import attempts
 from searchspace.tree import Node, Value, primitive
 
 _SIZES = st.integers(1, 9)
@@ -33,7 +41,7 @@ def _allowed(parameter: Parameter) -> tuple[Value, ...]:
     return tuple(value for value in choices if parameter.fault(value) is None)
 
 
-_VALUES = {"grouped_conv": (48, 3, 1, 8)}
+_VALUES = {"grouped_conv": (48, 3, 1, 8), "residual_reduction": (16,)}
 """Arguments of primitives that do not take the smallest of each."""
 
 
@@ -72,7 +80,7 @@ def test_every_primitive_serves_some_mode(name):
     values = _VALUES.get(name) or [_allowed(parameter)[0] for parameter in found.parameters]
     node = primitive(name, *values, children=((primitive("eca"),),) * abs(found.groups))
     served = []
-    for spec in (image(16, 5, 6), TensorSpec("tokens", (9, 16)), vector(16)):
+    for spec in (image(16, 5, 6), TensorSpec("tokens", (16, 16)), vector(16)):
         try:
             flow(node, spec)
             served.append(spec.mode)
@@ -227,6 +235,94 @@ def test_pools_leave_the_border_out():
 @pytest.mark.parametrize(("stride", "kernel"), [(1, 3), (2, 3), (3, 5), (4, 7)])
 def test_strided_windows_overlap(stride, kernel):
     assert StridedConv(3, 4, stride).conv.kernel_size == (kernel, kernel)
+
+
+def test_the_mean_over_all_positions_of_any_mode():
+    for shape in ((2, 3, 4, 5), (2, 4, 3), (2, 3)):
+        x = torch.randn(shape)
+        positions = x.reshape(2, 3, -1) if len(shape) == 4 else x.reshape(2, -1, 3).mT
+        expected = sum(positions[..., i] for i in range(positions.shape[2])) / positions.shape[2]
+        torch.testing.assert_close(MeanPool()(x), expected)
+
+
+@pytest.mark.parametrize("order", ["cwh", "hcw", "hwc", "wch", "whc"])
+def test_permutations_of_an_image(order):
+    x = torch.randn(2, 3, 4, 5)
+    assert flow(primitive("permute", order), image(3, 4, 5)).shape == tuple(
+        {"c": 3, "h": 4, "w": 5}[letter] for letter in order
+    )
+    y = Permute(order)(x)
+    for place in product(range(3), range(4), range(5)):
+        where = [dict(zip("chw", place, strict=True))[letter] for letter in order]
+        assert torch.equal(y[:, *where], x[:, *place])
+
+
+def test_tokens_are_transposed():
+    x = torch.randn(2, 4, 3)
+    assert torch.equal(Permute("dn")(x), x.mT)
+    assert flow(primitive("permute", "dn"), TensorSpec("tokens", (4, 3))).shape == (3, 4)
+    for order, spec in (("dn", image(3, 4, 5)), ("hcw", TensorSpec("tokens", (4, 3)))):
+        with pytest.raises(ShapeError, match=rf"permute\({order}\) needs"):
+            flow(primitive("permute", order), spec)
+
+
+def test_a_linear_layer_is_a_product_at_each_position():
+    layer = Linear(3, 5)
+    with torch.no_grad():
+        layer.linear.bias.normal_()
+    weight, bias = layer.linear.weight, layer.linear.bias
+    x = torch.randn(2, 3, 4, 5)
+    torch.testing.assert_close(layer(x), F.conv2d(x, weight[:, :, None, None], bias))
+    tokens = torch.randn(2, 4, 3)
+    torch.testing.assert_close(layer(tokens)[:, 1], tokens[:, 1] @ weight.T + bias)
+    torch.testing.assert_close(layer(tokens[:, 0]), tokens[:, 0] @ weight.T + bias)
+
+
+@pytest.mark.parametrize(
+    ("act", "expected"),
+    [
+        ("gelu", lambda v: v * 0.5 * (1 + math.erf(v / math.sqrt(2)))),
+        ("silu", lambda v: v / (1 + math.exp(-v))),
+        ("relu", lambda v: max(v, 0.0)),
+        ("relu6", lambda v: min(max(v, 0.0), 6.0)),
+        ("leaky_relu", lambda v: v if v > 0 else v / 100),
+        ("hardswish", lambda v: v * min(max(v + 3, 0.0), 6.0) / 6),
+        ("sigmoid", lambda v: 1 / (1 + math.exp(-v))),
+        ("tanh", lambda v: 1 - 2 / (math.exp(2 * v) + 1)),
+    ],
+)
+def test_activations(act, expected):
+    points = [-5.0, -2.5, -0.5, 0.0, 0.5, 2.5, 7.0]
+    y = Activation(act)(torch.tensor(points))
+    torch.testing.assert_close(y, torch.tensor([expected(v) for v in points]))
+
+
+def test_those_that_serve_everything_are_marked():
+    for found in PRIMITIVES.values():
+        refused = False
+        for values, spec in attempts(found):
+            try:
+                found.result(spec, found.named(values), [spec] * abs(found.groups))
+            except ShapeError:
+                refused = True
+        # What a composite serves depends on its bodies.
+        assert found.total == (not refused and not found.groups), found.name
+
+
+def test_parameters_have_a_largest_value_where_one_is_stated():
+    percent = Parameter(name="percent", most=99)
+    assert [percent.fault(v) for v in (1, 99)] == [None, None]
+    assert percent.fault(0) == "percent must be an integer of at least 1"
+    assert percent.fault(100) == "percent must be at most 99"
+
+
+def test_layer_scale_weights_the_features_of_tokens():
+    scale, x = LayerScale(3), torch.randn(2, 4, 3)
+    with torch.no_grad():
+        scale.scale.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    expected = torch.stack([x[..., 0], 2 * x[..., 1], 3 * x[..., 2]], dim=-1)
+    assert torch.equal(scale(x), expected)
+    assert torch.equal(scale(x[:, 0]), expected[:, 0])
 
 
 def test_residual_adds_and_layer_scale_scales():

@@ -156,12 +156,24 @@ class LayerNorm(nn.LayerNorm):
         return y.permute(0, 3, 1, 2)
 
 
+NON_LINEARITIES: dict[str, type[nn.Module]] = {
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "leaky_relu": nn.LeakyReLU,
+    "hardswish": nn.Hardswish,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+}
+
+
 class Activation(nn.Module):
-    """A point-wise non-linearity by name: `gelu`, `silu` or `relu`."""
+    """A point-wise non-linearity by name."""
 
     def __init__(self, act: str) -> None:
         super().__init__()
-        self.act = {"gelu": nn.GELU, "silu": nn.SiLU, "relu": nn.ReLU}[act]()
+        self.act = NON_LINEARITIES[act]()
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same shape."""
@@ -192,8 +204,8 @@ class LayerScale(nn.Module):
         self.scale = nn.Parameter(torch.full((channels,), initial))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, C, H, W]` to the same shape."""
-        return x * self.scale[:, None, None]
+        """`[B, C, H, W]`, `[B, N, D]` or `[B, C]` to the same shape."""
+        return x * (self.scale[:, None, None] if x.dim() == 4 else self.scale)
 
 
 class Shift(nn.Module):
