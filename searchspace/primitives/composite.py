@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isqrt
 
 import torch
 from torch import Tensor, nn
 
-from searchspace.primitives.base import SEVERAL, Parameter, Primitive, Values
+from searchspace.primitives.base import ANY, SEVERAL, Parameter, Primitive, Values
 from searchspace.shapes import ShapeError, TensorSpec
 
 
@@ -47,6 +48,28 @@ class Branch(nn.Module):
         return y
 
 
+class Dag(nn.Module):
+    """Nodes in a row, a body on the edge between each two; a node sums what its edges bring.
+
+    The cell of DARTS (Liu et al., arXiv 1806.09055, equation 1) and NAS-Bench-201 (Dong & Yang,
+    arXiv 2001.00326): x_j = Σ_{i<j} body_ij(x_i), x_0 the input, the last node the output.
+    """
+
+    def __init__(self, *bodies: nn.Module) -> None:
+        super().__init__()
+        self.bodies = nn.ModuleList(bodies)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape that the bodies keep; they come by their end, then by their start."""
+        nodes, edges = [x], iter(self.bodies)
+        for body in edges:
+            y: Tensor = body(x)
+            for node in nodes[1:]:
+                y = y + next(edges)(node)
+            nodes.append(y)
+        return nodes[-1]
+
+
 def _kept(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
     if inner[0] != spec:
         raise ShapeError(f"the body of residual must keep its shape {spec}; it gives {inner[0]}")
@@ -67,6 +90,17 @@ def _joined(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> Te
     return first.with_channels(sum(other.channels for other in inner))
 
 
+def _summed(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
+    count = len(inner)
+    # n nodes after the input have n(n + 1) / 2 edges: 8 times that and one is a square.
+    if isqrt(8 * count + 1) ** 2 != 8 * count + 1:
+        raise ShapeError(f"dag needs 1, 3, 6, 10, … bodies, all edges of its nodes; got {count}")
+    for out in inner:
+        if out != spec:
+            raise ShapeError(f"the bodies of dag must keep its shape {spec}; one gives {out}")
+    return spec
+
+
 PRIMITIVES = (
     Primitive(
         name="residual",
@@ -84,5 +118,13 @@ PRIMITIVES = (
         arguments=lambda spec, v: {"join": v["join"]},
         groups=SEVERAL,
         result=_joined,
+    ),
+    Primitive(
+        name="dag",
+        summary="nodes in a row, a body between each two (NAS-Bench-201, arXiv 2001.00326)",
+        module=Dag,
+        arguments=lambda spec, v: {},
+        groups=ANY,
+        result=_summed,
     ),
 )
