@@ -1,10 +1,10 @@
-"""Branches: what they compute and what they refuse."""
+"""Branches and cells: what they compute and what they refuse."""
 
 import pytest
 import torch
 
 from searchspace.build import build, flow
-from searchspace.primitives.composite import Branch
+from searchspace.primitives.composite import Branch, Dag
 from searchspace.primitives.norm import LayerScale
 from searchspace.primitives.parameter_free import Identity, Zero
 from searchspace.read import GrammarError, read_grammar
@@ -16,6 +16,25 @@ _HEAD = "space s : image[4, 8, 8] -> classes[3]\n"
 
 def _branch(join, *bodies):
     return primitive("branch", join, children=tuple((body,) for body in bodies))
+
+
+def _dag(count, body="identity"):
+    return primitive("dag", children=((primitive(body),),) * count)
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 4, 5])
+def test_a_cell_sums_all_paths_from_its_first_node_to_its_last(nodes):
+    """With a factor on each edge, the sum over all paths is an entry of (1 - A)^-1."""
+    generator = torch.Generator().manual_seed(nodes)
+    ends = [(i, j) for j in range(nodes) for i in range(j)]
+    factors = torch.randn(len(ends), generator=generator).tolist()
+    adjacency = torch.zeros(nodes, nodes, dtype=torch.double)
+    for (i, j), factor in zip(ends, factors, strict=True):
+        adjacency[j, i] = factor
+    gain = torch.linalg.inv(torch.eye(nodes, dtype=torch.double) - adjacency)[-1, 0]
+    x = torch.randn(2, 3, 4, 5, dtype=torch.double)
+    cell = Dag(*(LayerScale(3, initial=factor) for factor in factors)).double()
+    torch.testing.assert_close(cell(x), gain * x, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("join", ["add", "multiply", "concat"])
@@ -56,6 +75,9 @@ def test_a_branch_may_change_resolution_and_width():
         (_branch("concat", primitive("identity"), primitive("global_pool")), "all but channels"),
         (_branch("add", primitive("identity")), "at least 2 sequences are needed; got 1"),
         (primitive("residual", children=((), ())), "1 sequences are needed; got 2"),
+        (_dag(2), r"dag needs 1, 3, 6, 10, … bodies.*; got 2"),
+        (_dag(7), r"dag needs 1, 3, 6, 10, … bodies.*; got 7"),
+        (_dag(3, "global_pool"), r"keep its shape image\[4, 8, 8\]; one gives vector\[4\]"),
     ],
 )
 def test_refusals(node, words):
