@@ -368,19 +368,19 @@ _FAULTS = {
 """,
     ),
     "unknown word": (
-        _HEAD + "net -> activation(tanh)\n",
+        _HEAD + "net -> activation(mish)\n",
         """
-    own.grammar, line 2, column 19: no variable 'tanh' here
-      net -> activation(tanh)
+    own.grammar, line 2, column 19: no variable 'mish' here
+      net -> activation(mish)
                         ^
 """,
     ),
     "wrong word in a domain": (
-        _HEAD + "domain act = gelu | tanh\nnet -> activation(act)\n",
+        _HEAD + "domain act = gelu | mish\nnet -> plain(act)\n",
         """
-    own.grammar, line 3, column 19: act must be one of gelu, silu, relu; got tanh
-      net -> activation(act)
-                        ^
+    own.grammar, line 3, column 14: act must be one of gelu, silu, relu; got mish
+      net -> plain(act)
+                   ^
 """,
     ),
     "even kernel": (
