@@ -10,6 +10,8 @@ from searchspace.primitives import (
     dense_convolution,
     drop_path,
     dynamic_convolution,
+    einspace,
+    fork,
     norm,
     parameter_free,
     reversible,
@@ -26,6 +28,7 @@ PRIMITIVES = PrimitiveTable(
     primitive
     for family in (
         composite,
+        fork,
         reversible,
         convolution,
         dense_convolution,
@@ -40,6 +43,7 @@ PRIMITIVES = PrimitiveTable(
         token_reduction,
         attention,
         token_mixers,
+        einspace,
     )
     for primitive in family.PRIMITIVES
 )

@@ -78,7 +78,7 @@ def test_shape_rules_agree_with_the_modules(case):
 def test_every_primitive_serves_some_mode(name):
     found = PRIMITIVES[name]
     values = _VALUES.get(name) or [_allowed(parameter)[0] for parameter in found.parameters]
-    node = primitive(name, *values, children=((primitive("eca"),),) * abs(found.groups))
+    node = primitive(name, *values, children=((primitive("bias"),),) * abs(found.groups))
     served = []
     for spec in (image(16, 5, 6), TensorSpec("tokens", (16, 16)), vector(16)):
         try:
@@ -93,7 +93,7 @@ def test_every_primitive_serves_some_mode(name):
 def test_channels_last_stays_channels_last(name):
     found = PRIMITIVES[name]
     values = _VALUES.get(name) or [_allowed(parameter)[0] for parameter in found.parameters]
-    node = primitive(name, *values, children=((primitive("eca"),),) * abs(found.groups))
+    node = primitive(name, *values, children=((primitive("bias"),),) * abs(found.groups))
     try:
         if flow(node, image(24, 8, 7)).mode != "image":
             return
