@@ -177,17 +177,20 @@ PRIMITIVES = (
         summary="soft-max along the last dimension (einspace, arXiv 2405.20838)",
         module=LastSoftmax,
         arguments=lambda spec, v: {},
+        total=True,
     ),
     Primitive(
         name="mode_norm",
         summary="batch norm of an image, layer norm of tokens (einspace, arXiv 2405.20838)",
         module=ModeNorm,
         arguments=_normed,
+        total=True,
     ),
     Primitive(
         name="learned_position",
         summary="a learned value added to every element (einspace, arXiv 2405.20838)",
         module=LearnedPosition,
         arguments=_placed,
+        total=True,
     ),
 )

@@ -20,8 +20,8 @@ def bounded(x: Tensor) -> Tensor:
 
     The gradient is that of the scaled sample, so it shrinks as much as the sample did.
     """
-    most = x.flatten(1).abs().amax(1).clamp(min=1e4)
-    return x * (1e4 / most).view(-1, *[1] * (x.dim() - 1))
+    factor = (x.flatten(1).abs().amax(1) / 1e4).clamp(min=1)
+    return x / factor.view(-1, *[1] * (x.dim() - 1))
 
 
 class Fork(nn.Module):
