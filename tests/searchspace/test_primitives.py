@@ -299,7 +299,7 @@ def test_activations(act, expected):
 
 def test_those_that_serve_everything_are_marked():
     for found in PRIMITIVES.values():
-        refused = False
+        refused = found.name == "last_linear"  # of sizes above those that are tried
         for values, spec in attempts(found):
             try:
                 found.result(spec, found.named(values), [spec] * abs(found.groups))
