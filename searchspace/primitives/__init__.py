@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from searchspace.primitives import (
     attention,
     channel,
@@ -24,29 +27,30 @@ from searchspace.primitives import (
 from searchspace.primitives.base import Parameter, Primitive
 from searchspace.primitives.table import PrimitiveError, PrimitiveTable
 
-PRIMITIVES = PrimitiveTable(
-    primitive
-    for family in (
-        composite,
-        fork,
-        reversible,
-        convolution,
-        dense_convolution,
-        weighted_convolution,
-        dynamic_convolution,
-        spectral,
-        parameter_free,
-        channel,
-        norm,
-        drop_path,
-        tokens,
-        token_reduction,
-        attention,
-        token_mixers,
-        einspace,
-    )
-    for primitive in family.PRIMITIVES
+_FAMILIES = (
+    composite,
+    fork,
+    reversible,
+    convolution,
+    dense_convolution,
+    weighted_convolution,
+    dynamic_convolution,
+    spectral,
+    parameter_free,
+    channel,
+    norm,
+    drop_path,
+    tokens,
+    token_reduction,
+    attention,
+    token_mixers,
+    einspace,
 )
+PRIMITIVES = PrimitiveTable(p for family in _FAMILIES for p in family.PRIMITIVES)
 """Every primitive by its name in grammar files; those of other packages are found here too."""
+FAMILIES: Mapping[str, str] = MappingProxyType(
+    {p.name: family.__name__.rpartition(".")[2] for family in _FAMILIES for p in family.PRIMITIVES}
+)
+"""The family of every primitive that ships: the name of its file."""
 
-__all__ = ["PRIMITIVES", "Parameter", "Primitive", "PrimitiveError", "PrimitiveTable"]
+__all__ = ["FAMILIES", "PRIMITIVES", "Parameter", "Primitive", "PrimitiveError", "PrimitiveTable"]

@@ -1,0 +1,271 @@
+"""The data flow of an architecture as a graph: layers as nodes, tensors as edges.
+
+The graph has one source and one sink. A composite is a `split` node, its bodies side by side and a
+`join` node; an edge that passes the body of a residual goes from the one to the other.
+
+Nodes are numbered in an order in which data may flow. Each has the attributes
+
+- `kind`: `input`, `output`, `primitive`, `split`, `join`, or `pass` for a body that holds nothing;
+- `name`, `values`, `family`: the primitive's, its scalar arguments by name, its file; of a join,
+  the name is how its inputs become one;
+- `before`, `after`: specs of what enters it (each input of a join) and of what leaves it;
+- `parameters`: those of this node alone, in training form;
+- `count`: how often it stands in a row;
+- `group`: index in `graph.graph["groups"]` of the innermost `Group` around it, or None.
+
+Edges have `skip`, which marks the edge that passes a body, and `spec`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import groupby
+from typing import Any, Literal
+
+import networkx as nx
+import torch
+from torch import nn
+
+from searchspace.build import flow, part_names, primitive_of
+from searchspace.primitives import FAMILIES
+from searchspace.shapes import TensorSpec
+from searchspace.tree import PRIMITIVE, Node, Value
+
+_Row = list[tuple[Node, str]]
+"""Nodes that data flow through, each with its module path where it has one."""
+_JOINS = {"residual": "add"}
+"""How composites without a parameter for it make one tensor of what their bodies give."""
+_SKIPPED = frozenset({"residual"})
+"""Composites whose input takes part in the join."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Nodes that belong together: what a rule, a block, a composite or one of its bodies holds."""
+
+    kind: Literal["rule", "block", "composite", "body"]
+    before: TensorSpec
+    """Spec of the input."""
+    after: TensorSpec
+    """Spec of the output."""
+    parent: int | None
+    """Index of the group around it."""
+    count: int = 1
+    """How often it stands in a row; of a body, how often beside itself."""
+    name: str = ""
+    """Of the rule or composite; empty for a body."""
+    values: Mapping[str, Value] = field(default_factory=dict)
+    """Scalar arguments of a composite, by name."""
+    path: str = ""
+    """Module path of a rule or an outermost block in the built network; empty for all else."""
+    scheme: str = ""
+    """Precision scheme of a block; empty for all else."""
+
+
+def graph(root: Node, spec: TensorSpec, *, fold: bool = False) -> nx.DiGraph:
+    """The data flow of a tree for inputs of `spec`.
+
+    Args:
+        root: the tree.
+        spec: input of its network.
+        fold: draw equal parts in a row once, with their number as `count`.
+
+    Raises:
+        ShapeError: a primitive does not serve the shape that reaches it; names the place.
+    """
+    flow(root, spec)
+    drawing = _Drawing(fold)
+    source = drawing.add("input", spec, spec)
+    names = part_names([child.symbol for child in root.flat()])
+    row = list(zip(root.flat(), names, strict=True))
+    last, after = drawing.row(_spliced(row, root.symbol), spec, source, None)
+    drawing.link(last, drawing.add("output", after, after))
+    drawing.graph.graph["groups"] = tuple(drawing.groups)
+    return drawing.graph
+
+
+class _Drawing:
+    """A graph that grows along the data flow."""
+
+    def __init__(self, fold: bool) -> None:
+        self.graph = nx.DiGraph()
+        self.groups: list[Group] = []
+        self.fold = fold
+
+    def add(self, kind: str, before: TensorSpec, after: TensorSpec, **more: Any) -> int:
+        number = len(self.graph)
+        unnamed = {"name": "", "values": {}, "family": "", "parameters": 0}
+        place = {"count": 1, "group": None}
+        specs = {"before": before, "after": after}
+        self.graph.add_node(number, kind=kind, **{**unnamed, **place, **specs, **more})
+        return number
+
+    def link(self, source: int, target: int, *, skip: bool = False) -> None:
+        self.graph.add_edge(source, target, skip=skip, spec=self.graph.nodes[source]["after"])
+
+    def begin(self, group: Group) -> int:
+        self.groups.append(group)
+        return len(self.groups) - 1
+
+    def row(
+        self, row: _Row, spec: TensorSpec, source: int, group: int | None
+    ) -> tuple[int, TensorSpec]:
+        """Append parts in a row behind `source`; the last node, and the spec that leaves it."""
+        for _, equal in groupby(row, key=lambda part: part[0]):
+            run = list(equal)
+            # Copies that change the shape are built differently, however equal their nodes.
+            once = self.fold and flow(run[0][0], spec) == spec
+            for (node, path), count in [(run[0], len(run))] if once else [(p, 1) for p in run]:
+                after = flow(node, spec)
+                source = self.part(node, path, count, spec, after, source, group)
+                spec = after
+        return source, spec
+
+    def part(
+        self,
+        node: Node,
+        path: str,
+        count: int,
+        spec: TensorSpec,
+        after: TensorSpec,
+        source: int,
+        group: int | None,
+    ) -> int:
+        """Append a rule, a composite or a layer; its last node."""
+        if node.is_primitive:
+            append = self.composite if node.children else self.layer
+            return append(node, count, spec, after, source, group)
+        around = self.begin(
+            Group(
+                kind="block" if node.is_block else "rule",
+                before=spec,
+                after=after,
+                parent=group,
+                count=count,
+                name=node.symbol,
+                path=path,
+                scheme=node.scheme,
+            )
+        )
+        inner = _within(node, "" if node.is_block else path)
+        return self.row(_spliced(inner, node.symbol), spec, source, around)[0]
+
+    def layer(
+        self,
+        node: Node,
+        count: int,
+        spec: TensorSpec,
+        after: TensorSpec,
+        source: int,
+        group: int | None,
+    ) -> int:
+        number = self.add(
+            "primitive",
+            spec,
+            after,
+            name=node.symbol,
+            values=primitive_of(node).named(node.values),
+            family=FAMILIES.get(node.symbol, ""),
+            parameters=_own_parameters(node.symbol, node.values, spec, 0),
+            count=count,
+            group=group,
+        )
+        self.link(source, number)
+        return number
+
+    def composite(
+        self,
+        node: Node,
+        count: int,
+        spec: TensorSpec,
+        after: TensorSpec,
+        source: int,
+        group: int | None,
+    ) -> int:
+        """A split, the bodies, a join."""
+        named = primitive_of(node).named(node.values)
+        around = self.begin(
+            Group(
+                kind="composite",
+                before=spec,
+                after=after,
+                parent=group,
+                count=count,
+                name=node.symbol,
+                values=named,
+            )
+        )
+        split = self.add("split", spec, spec, name=node.symbol, group=around)
+        self.link(source, split)
+        ends = []
+        for _, equal in groupby(node.children):
+            run = list(equal)
+            for body, copies in [(run[0], len(run))] if self.fold else [(b, 1) for b in run]:
+                ends.append(self.body(body, copies, spec, split, around))
+        join = self.add(
+            "join",
+            self.graph.nodes[ends[0]]["after"],
+            after,
+            name=str(named.get("join", _JOINS.get(node.symbol, node.symbol))),
+            family=FAMILIES.get(node.symbol, ""),
+            parameters=_own_parameters(node.symbol, node.values, spec, len(node.children)),
+            group=around,
+        )
+        for end in ends:
+            self.link(end, join)
+        if node.symbol in _SKIPPED:
+            self.link(split, join, skip=True)
+        return join
+
+    def body(
+        self, nodes: Sequence[Node], count: int, spec: TensorSpec, split: int, around: int
+    ) -> int:
+        row = _spliced([(node, "") for node in nodes], "")
+        after = spec
+        for node, _ in row:
+            after = flow(node, after)
+        group = self.begin(Group(kind="body", before=spec, after=after, parent=around, count=count))
+        if row:
+            return self.row(row, spec, split, group)[0]
+        number = self.add("pass", spec, spec, group=group)
+        self.link(split, number)
+        return number
+
+
+def _spliced(row: _Row, inside: str) -> _Row:
+    """The row without the rules that only arrange: those without blocks, alone, or in themselves.
+
+    Recursive rules so leave their layers in a row, instead of nesting as deep as they recur.
+    """
+    found: _Row = []
+    for node, path in row:
+        if node.is_primitive or node.is_block:
+            found.append((node, path))
+        elif not _holds_block(node):
+            found.extend(_spliced(_within(node, ""), node.symbol))
+        elif len(row) == 1 or node.symbol == inside:
+            found.extend(_spliced(_within(node, path), node.symbol))
+        else:
+            found.append((node, path))
+    return found
+
+
+def _within(node: Node, path: str) -> _Row:
+    """The children of a rule; they have module paths where the rule has one."""
+    return [(child, f"{path}.{i}" if path else "") for i, child in enumerate(node.flat())]
+
+
+def _holds_block(node: Node) -> bool:
+    return node.is_block or any(_holds_block(child) for child in node.flat())
+
+
+@lru_cache(maxsize=4096)
+def _own_parameters(symbol: str, values: tuple[Value, ...], spec: TensorSpec, bodies: int) -> int:
+    """Parameters of one primitive in training form; of a composite, without those of its bodies."""
+    primitive = primitive_of(Node(symbol, PRIMITIVE, values))
+    arguments = primitive.arguments(spec, primitive.named(values))
+    with torch.device("meta"):
+        module = primitive.module(*(nn.Identity() for _ in range(bodies)), **arguments)
+    return sum(parameter.numel() for parameter in module.parameters())
