@@ -1,19 +1,19 @@
 """The data flow of an architecture as a graph: layers as nodes, tensors as edges.
 
-The graph has one source and one sink. A composite is a `split` node, its bodies side by side and a
-`join` node; an edge that passes the body of a residual goes from the one to the other.
+The graph has one source and one sink. A composite is a `split` node, its bodies and one `join` node
+or several, wired as `searchspace.wiring` says.
 
 Nodes are numbered in an order in which data may flow. Each has the attributes
 
-- `kind`: `input`, `output`, `primitive`, `split`, `join`, or `pass` for a body that holds nothing;
-- `name`, `values`, `family`: the primitive's, its scalar arguments by name, its file; of a join,
-  the name is how its inputs become one;
-- `before`, `after`: specs of what enters it (each input of a join) and of what leaves it;
+- `kind`: `input`, `output`, `primitive`, `split`, `join`, or `pass` where data go on as they are;
+- `name`, `values`, `family`: the primitive's, its scalar arguments by name, its file; of a split
+  and a join, the name is what is done;
+- `before`, `after`: specs of what enters it (of a join, first) and of what leaves it;
 - `parameters`: those of this node alone, in training form;
 - `count`: how often it stands in a row;
 - `group`: index in `graph.graph["groups"]` of the innermost `Group` around it, or None.
 
-Edges have `skip`, which marks the edge that passes a body, and `spec`.
+Edges have `spec`, and `skip` where they pass the body of a residual.
 """
 
 from __future__ import annotations
@@ -32,13 +32,10 @@ from searchspace.build import flow, part_names, primitive_of
 from searchspace.primitives import FAMILIES
 from searchspace.shapes import TensorSpec
 from searchspace.tree import PRIMITIVE, Node, Value
+from searchspace.wiring import SPLIT, Joint, Port, Wiring, wiring
 
 _Row = list[tuple[Node, str]]
 """Nodes that data flow through, each with its module path where it has one."""
-_JOINS = {"residual": "add"}
-"""How composites without a parameter for it make one tensor of what their bodies give."""
-_SKIPPED = frozenset({"residual"})
-"""Composites whose input takes part in the join."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,8 +181,11 @@ class _Drawing:
         source: int,
         group: int | None,
     ) -> int:
-        """A split, the bodies, a join."""
-        named = primitive_of(node).named(node.values)
+        """Append a split, the bodies and the joins; the last join."""
+        primitive = primitive_of(node)
+        named = primitive.named(node.values)
+        bodies = list(node.children) * primitive.copies(named)
+        plan = wiring(node.symbol, named, len(bodies))
         around = self.begin(
             Group(
                 kind="composite",
@@ -197,40 +197,55 @@ class _Drawing:
                 values=named,
             )
         )
-        split = self.add("split", spec, spec, name=node.symbol, group=around)
+        within = primitive.inside(spec, named)
+        split = self.add("split", spec, within, name=plan.split, group=around)
         self.link(source, split)
-        ends = []
-        for _, equal in groupby(node.children):
-            run = list(equal)
-            for body, copies in [(run[0], len(run))] if self.fold else [(b, 1) for b in run]:
-                ends.append(self.body(body, copies, spec, split, around))
-        join = self.add(
-            "join",
-            self.graph.nodes[ends[0]]["after"],
-            after,
-            name=str(named.get("join", _JOINS.get(node.symbol, node.symbol))),
-            family=FAMILIES.get(node.symbol, ""),
-            parameters=_own_parameters(node.symbol, node.values, spec, len(node.children)),
-            group=around,
+        made = {SPLIT: split}
+        if self.fold and plan.is_parallel:
+            runs = [list(run) for _, run in groupby(bodies)]
+            ends = [self.body(run[0], len(run), within, split, around) for run in runs]
+            made |= {("body", i): end for i, end in enumerate(ends)}
+            plan = Wiring((), (Joint(plan.joints[0].name, tuple(made)[1:]),), plan.split)
+        for index, (entry, body) in enumerate(zip(plan.entries, bodies, strict=False)):
+            self.joined(plan, entry, made, within, around)
+            made["body", index] = self.body(body, 1, within, made[entry], around)
+        last: Port = ("joint", len(plan.joints) - 1)
+        self.joined(plan, last, made, after, around)
+        self.graph.nodes[made[last]]["parameters"] = _own_parameters(
+            node.symbol, node.values, spec, len(bodies)
         )
-        for end in ends:
-            self.link(end, join)
-        if node.symbol in _SKIPPED:
-            self.link(split, join, skip=True)
-        return join
+        return made[last]
+
+    def joined(
+        self, plan: Wiring, port: Port, made: dict[Port, int], after: TensorSpec, around: int
+    ) -> None:
+        """Append a join, unless it is made, and those that it needs."""
+        if port in made:
+            return
+        joint = plan.joints[port[1]]
+        for entry in joint.inputs:
+            self.joined(plan, entry, made, after, around)
+        # A lone input is not joined: it is where edges part.
+        kind = "join" if len(joint.inputs) > 1 or port[1] == len(plan.joints) - 1 else "pass"
+        before = self.graph.nodes[made[joint.inputs[0]]]["after"]
+        made[port] = self.add(kind, before, after, name=joint.name, group=around)
+        for entry in joint.inputs:
+            skip = joint.skip and entry == joint.inputs[-1]
+            self.link(made[entry], made[port], skip=skip)
 
     def body(
-        self, nodes: Sequence[Node], count: int, spec: TensorSpec, split: int, around: int
+        self, nodes: Sequence[Node], count: int, spec: TensorSpec, source: int, around: int
     ) -> int:
+        """Append a body behind `source`; its last node."""
         row = _spliced([(node, "") for node in nodes], "")
         after = spec
         for node, _ in row:
             after = flow(node, after)
         group = self.begin(Group(kind="body", before=spec, after=after, parent=around, count=count))
         if row:
-            return self.row(row, spec, split, group)[0]
+            return self.row(row, spec, source, group)[0]
         number = self.add("pass", spec, spec, group=group)
-        self.link(split, number)
+        self.link(source, number)
         return number
 
 

@@ -26,8 +26,8 @@ ACROSS, DOWN = 16.0, 14.0
 HEADER, PAD = 21.0, 10.0
 """Height of a frame's title, and room inside a frame."""
 _DOT, _RING, _LABEL = 6.0, 20.0, 15.0
-_PLAIN = frozenset({"residual", "branch"})
-"""Composites that the drawn join explains: they get no frame."""
+_PLAIN = frozenset({"residual", "branch", "dag", "fork", "fork_copies"})
+"""Composites that what is drawn explains: they get no frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,8 @@ class Cell:
     """Of a frame; empty where no frame is drawn."""
     note: str = ""
     """What stands at the right end of a title: parameters."""
+    tangled: bool = False
+    """Whether the edges between what a group holds are drawn as curves."""
     box: tuple[float, float] = (0.0, 0.0)
     """Width and height of a node's box, without the room for labels."""
 
@@ -68,6 +70,11 @@ class Cells:
         if alone and len(keys) == 1 and keys[0][0] == "group" and self.framed(keys[0][1]):
             return keys[0][1]
         return None
+
+    def tangled(self, group: int) -> bool:
+        """Whether edges cross the gaps that others cross too, so that all are drawn as curves."""
+        joins = [i for kind, i in self.nested[group] if kind == "node"]
+        return sum(self.graph.nodes[i]["kind"] in ("join", "pass") for i in joins) > 1
 
     def note(self, group: int) -> str:
         """Parameters of a group."""
@@ -124,7 +131,9 @@ class Cells:
         nodes = [self.graph.nodes[i] for kind, i in inside if kind == "node"]
         width = max((box_size(n)[0] for n in nodes if n["kind"] == "primitive"), default=0.0)
         cells = {k: self.cell(k, width) for k in inside}
-        placed = layered(inside, {k: cell.size for k, cell in cells.items()}, ACROSS, DOWN)
+        sizes = {k: cell.size for k, cell in cells.items()}
+        tangled = self.tangled(group)
+        placed = layered(inside, sizes, ACROSS, 2 * DOWN if tangled else DOWN)
         order = list(nx.topological_sort(inside))
         first, last = order[0], order[-1]
         title = before + group_title(self.groups[group]) if self.framed(group) else ""
@@ -143,15 +152,28 @@ class Cells:
             edge: [(x + side, y0 + top, y1 + top) for x, y0, y1 in row]
             for edge, row in placed.lanes.items()
         }
-        return Cell(key=key, size=size, inner=inner, lanes=lanes, title=title, note=note)
+        return Cell(
+            key=key,
+            size=size,
+            inner=inner,
+            lanes=lanes,
+            title=title,
+            note=note,
+            tangled=tangled,
+        )
+
+
+def is_dot(node: Mapping[str, Any]) -> bool:
+    """Whether a node is only where edges part or end."""
+    return node["kind"] == "pass" or (node["kind"] == "split" and not node["name"])
 
 
 def box_size(node: Mapping[str, Any]) -> tuple[float, float]:
     """Width and height of a node's box."""
     kind, title = node["kind"], node_title(node)
-    if kind in ("split", "pass"):
+    if is_dot(node):
         return _DOT, _DOT
-    if kind == "join":
+    if kind in ("split", "join"):
         wide = text_width(title, NAME_PX, bold=True) + 16 if len(title) > 1 else _RING
         return max(wide, _RING), _RING
     if kind != "primitive":

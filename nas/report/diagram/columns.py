@@ -58,6 +58,8 @@ class Picture:
     """For each node, the number of the column and the place of the unit that it is in."""
     columns: list[Rect] = field(default_factory=list)
     """Places of the columns."""
+    tangled: set[int | None] = field(default_factory=set)
+    """Groups in which edges are drawn as curves."""
 
 
 @dataclass(slots=True)
@@ -187,6 +189,8 @@ def _emit(cell: Cell, x: float, y: float, picture: Picture) -> None:
         return
     if cell.title:
         picture.frames.append(Frame(group=cell.key[1], rect=rect, title=cell.title, note=cell.note))
+    if cell.tangled:
+        picture.tangled.add(cell.key[1])
     for inner, dx, dy in cell.inner:
         _emit(inner, x + dx, y + dy, picture)
     for edge, row in cell.lanes.items():

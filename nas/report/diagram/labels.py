@@ -46,7 +46,7 @@ def group_title(group: Group) -> str:
 def node_title(node: Mapping[str, Any]) -> str:
     """What stands in a node's box, first line."""
     kind = node["kind"]
-    if kind == "join":
+    if kind in ("split", "join"):
         return _SIGNS.get(node["name"], str(node["name"]))
     return times(str(node["name"]), node["count"]) if kind == "primitive" else str(kind)
 

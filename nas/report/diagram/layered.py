@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import accumulate, combinations, pairwise
 from statistics import median
 
 import networkx as nx
 
 _SWEEPS, _SHIFTS = 8, 24
 """How often orders and positions are mended."""
+_LIGHT = 1e-6
+"""Weight of a lane beside a box of 1."""
 LANE = 12.0
 """Width of a lane: room for one edge beside boxes."""
 
@@ -145,30 +147,41 @@ def _lefts(
     sizes: Mapping[Item, Size],
     across: float,
 ) -> dict[Item, float]:
-    """Left side of every box and lane: edges as upright as the orders allow; boxes first."""
+    """Left side of every box and lane: edges as upright as the orders allow."""
     left: dict[Item, float] = {}
     for layer in layers:
         # Chains so stand upright from the start, whatever the widths.
         _place(layer, {item: -_size(item, sizes).entry for item in layer}, left, sizes, across)
+
+    def align(layer: Sequence[Item], downwards: bool) -> None:
+        wanted = {item: _wanted(item, downwards, left, linked, sizes) for item in layer}
+        _place(layer, wanted, left, sizes, across)
+
     for sweep in range(_SHIFTS):
-        downwards = sweep % 2 == 0
-        for layer in layers if downwards else reversed(layers):
-            wanted = {item: _wanted(item, left, linked, sizes) for item in layer}
-            _place(layer, wanted, left, sizes, across)
+        for layer in layers[1:] if sweep % 2 else layers[-2::-1]:
+            align(layer, downwards=sweep % 2 == 1)
+    # What is narrow stands exactly where the widest layer wants it.
+    widest = max(range(len(layers)), key=lambda i: (len(layers[i]), -i))
+    for layer in reversed(layers[:widest]):
+        align(layer, downwards=False)
+    for layer in layers[widest + 1 :]:
+        align(layer, downwards=True)
     return left
 
 
 def _wanted(
-    item: Item, left: Mapping[Item, float], linked: nx.DiGraph, sizes: Mapping[Item, Size]
+    item: Item,
+    downwards: bool,
+    left: Mapping[Item, float],
+    linked: nx.DiGraph,
+    sizes: Mapping[Item, Size],
 ) -> float:
-    """Where most edges of a box would be upright: those to boxes, or else those to lanes."""
+    """Where most edges from above, or to below, would be upright; boxes heed lanes last."""
     own = _size(item, sizes)
     found: dict[bool, list[float]] = {True: [], False: []}
-    for other in linked.pred[item]:
-        x = left[other] + _size(other, sizes).leave - own.entry
-        found[isinstance(other, _Lane)].append(x)
-    for other in linked.succ[item]:
-        x = left[other] + _size(other, sizes).entry - own.leave
+    for other in linked.pred[item] if downwards else linked.succ[item]:
+        its = _size(other, sizes)
+        x = left[other] + (its.leave - own.entry if downwards else its.entry - own.leave)
         found[isinstance(other, _Lane)].append(x)
     return float(median(found[False] or found[True] or [left[item]]))
 
@@ -180,31 +193,22 @@ def _place(
     sizes: Mapping[Item, Size],
     across: float,
 ) -> None:
-    """Set the places of a layer: boxes as near as can be to what they want, lanes beside them."""
-    boxes = [item for item in layer if not isinstance(item, _Lane)] or list(layer)
+    """Set the places of a layer: all as near as can be to what they want, boxes before lanes."""
     # Shifted by what stands to the left of each, "no overlap" is "not falling".
-    before: dict[Item, float] = {}
-    taken = 0.0
-    for item in layer:
-        before[item] = taken
-        taken += _size(item, sizes).width + across
-    shifted = _rising([wanted[item] - before[item] for item in boxes])
-    for item, x in zip(boxes, shifted, strict=True):
-        left[item] = x + before[item]
-    fixed = dict(zip(boxes, shifted, strict=True))
-    x = shifted[0]
-    for item in layer:
-        x = fixed.get(item, x)
-        left[item] = x + before[item]
+    before = list(accumulate((_size(i, sizes).width + across for i in layer[:-1]), initial=0.0))
+    weights = [_LIGHT if isinstance(item, _Lane) else 1.0 for item in layer]
+    shifted = _rising([wanted[i] - x for i, x in zip(layer, before, strict=True)], weights)
+    left.update({i: x + y for i, x, y in zip(layer, shifted, before, strict=True)})
 
 
-def _rising(values: Sequence[float]) -> list[float]:
-    """The sequence that never falls and is nearest by squares (pool adjacent violators)."""
-    pools: list[tuple[float, int]] = []
-    for value in values:
-        mean, count = value, 1
+def _rising(values: Sequence[float], weights: Sequence[float]) -> list[float]:
+    """The sequence that never falls, nearest by weighted squares (pool adjacent violators)."""
+    pools: list[tuple[float, float, int]] = []
+    for value, weight in zip(values, weights, strict=True):
+        mean, sum_, count = value, weight, 1
         while pools and pools[-1][0] > mean:
-            other, n = pools.pop()
-            mean, count = (mean * count + other * n) / (count + n), count + n
-        pools.append((mean, count))
-    return [mean for mean, count in pools for _ in range(count)]
+            other, its, n = pools.pop()
+            mean = (mean * sum_ + other * its) / (sum_ + its)
+            sum_, count = sum_ + its, count + n
+        pools.append((mean, sum_, count))
+    return [mean for mean, _, count in pools for _ in range(count)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 from xml.sax.saxutils import escape
 
 import networkx as nx
 
-from nas.report.diagram.cells import HEADER, NAME_PX, PAD, TITLE_PX, VALUE_PX
+from nas.report.diagram.cells import HEADER, NAME_PX, PAD, TITLE_PX, VALUE_PX, is_dot
 from nas.report.diagram.columns import Frame, Picture, Rect, arranged
 from nas.report.diagram.labels import (
     changes_shape,
@@ -19,7 +20,7 @@ from nas.report.diagram.labels import (
 )
 from nas.report.diagram.nesting import groups_of, parameters_of
 from nas.report.diagram.palette import HUES, Hue, hue_of
-from nas.report.diagram.wires import Wire, wires
+from nas.report.diagram.wires import Point, Wire, wires
 
 _MARGIN, _TITLE, _LEGEND, _ROUND = 24.0, 46.0, 22.0, 5.0
 _OVER = 16.0
@@ -148,7 +149,7 @@ def _drawn(graph: nx.DiGraph, picture: Picture) -> Iterator[str]:
     for frame in picture.frames:
         yield _rect(frame.rect, "frame", 7)
     for wire in wires(graph, picture):
-        yield _path(wire, graph.nodes[wire.edge[1]]["kind"] in ("split", "pass"))
+        yield _path(wire, is_dot(graph.nodes[wire.edge[1]]))
     for frame in picture.frames:
         path = groups[frame.group].path
         yield from _header(frame, path)
@@ -178,7 +179,7 @@ def _header(frame: Frame, path: str) -> Iterator[str]:
 def _box(node: Mapping[str, Any], rect: Rect) -> Iterator[str]:
     kind, x, y = node["kind"], rect.x, rect.y
     axis = x + rect.width / 2
-    if kind in ("split", "pass"):
+    if is_dot(node):
         yield f'<circle class="dot" cx="{_n(axis)}" cy="{_n(y + rect.height / 2)}" r="3"/>'
     elif kind == "primitive":
         yield from _primitive(node, rect)
@@ -209,16 +210,27 @@ def _path(wire: Wire, to_dot: bool) -> str:
     """Corners rounded, an arrow at the end unless it is a dot."""
     points = wire.points
     parts = [f"M{_n(points[0][0])},{_n(points[0][1])}"]
-    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
-        (ax, ay), (bx, by) = _towards(corner, before), _towards(corner, after)
-        parts.append(f"L{_n(ax)},{_n(ay)}Q{_n(corner[0])},{_n(corner[1])} {_n(bx)},{_n(by)}")
-    parts.append(f"L{_n(points[-1][0])},{_n(points[-1][1])}")
+    for index, (a, b) in enumerate(pairwise(points), 2):
+        after = points[index] if index < len(points) else b
+        if _slants(a, b):
+            # Swings across, upright at both ends.
+            middle = _n((a[1] + b[1]) / 2)
+            parts.append(f"C{_n(a[0])},{middle} {_n(b[0])},{middle} {_n(b[0])},{_n(b[1])}")
+        elif after == b or _slants(b, after):
+            parts.append(f"L{_n(b[0])},{_n(b[1])}")
+        else:
+            (x, y), (x1, y1) = _towards(b, a), _towards(b, after)
+            parts.append(f"L{_n(x)},{_n(y)}Q{_n(b[0])},{_n(b[1])} {_n(x1)},{_n(y1)}")
     style, tip = ("skip", "skiptip") if wire.skip else ("wire", "tip")
     end = "" if to_dot else f' marker-end="url(#{tip})"'
     return f'<path class="{style}"{end} d="{"".join(parts)}"/>'
 
 
-def _towards(corner: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+def _slants(a: Point, b: Point) -> bool:
+    return abs(a[0] - b[0]) > 0.01 and abs(a[1] - b[1]) > 0.01
+
+
+def _towards(corner: Point, other: Point) -> Point:
     """Where the rounding of a corner begins on the way to another point."""
     dx, dy = other[0] - corner[0], other[1] - corner[1]
     length = abs(dx) + abs(dy)

@@ -53,17 +53,21 @@ def _cells_of(graph: nx.DiGraph, a: int, b: int) -> tuple[Key, Key]:
 
 
 def _inside(graph: nx.DiGraph, picture: Picture, a: int, b: int) -> list[Point]:
-    """Straight down inside the cells, across in the gap between them."""
+    """Straight down past cells, across in the gaps between them."""
     one, other = _cells_of(graph, a, b)
-    start, end = _foot(picture.boxes[a]), _head(picture.boxes[b])
-    leaves = picture.cells[one].y + picture.cells[one].height
-    points = [start]
-    x = start[0]
-    for lane, top, bottom in picture.lanes.get((one, other), []):
-        points += [(x, top - DOWN / 2), (lane, top - DOWN / 2), (lane, bottom)]
-        x, leaves = lane, bottom
-    middle = max(leaves, picture.cells[other].y - DOWN) + DOWN / 2
-    return [*points, (x, middle), (end[0], middle), end]
+    end = _head(picture.boxes[b])
+    points = [_foot(picture.boxes[a])]
+    # Groups are numbered from the outermost inwards.
+    common = max({*around(graph, a)} & {*around(graph, b)}, default=None)
+    tangled = common in picture.tangled
+    lanes = picture.lanes.get((one, other), [])
+    for x, top, bottom in [*lanes, (end[0], picture.cells[other].y, end[1])]:
+        before = points[-1][0]
+        if tangled:
+            points += [(before, top - 2 * DOWN), (x, top), (x, bottom)]
+        else:
+            points += [(before, top - DOWN / 2), (x, top - DOWN / 2), (x, bottom)]
+    return points
 
 
 def _beside(graph: nx.DiGraph, picture: Picture, a: int, b: int) -> list[Point]:
