@@ -27,7 +27,7 @@ def documented_commands() -> list[str]:
         for block in code_blocks(page, "sh")
         for line in block.splitlines()
     ]
-    parts = [part.strip() for line in lines for part in line.split("&&")]
+    parts = [part.strip() for line in lines for part in re.split(r"&&| \| ", line)]
     return [part for part in parts if part.startswith("nas ")]
 
 

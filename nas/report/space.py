@@ -123,5 +123,6 @@ def _said(alternative: Mapping[str, Any]) -> Text:
 def _table(*columns: str, title: str) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in columns:
-        table.add_column(name, no_wrap=name in ("block", "p", "number"), overflow="fold")
+        narrow, most = name in ("block", "p", "number"), 28 if name == "rule" else None
+        table.add_column(name, no_wrap=narrow, overflow="fold", max_width=most)
     return table

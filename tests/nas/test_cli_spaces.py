@@ -1,12 +1,17 @@
-"""`nas spaces show`: what they print, and how they end."""
+"""`nas spaces show` and `nas spaces draw`: what they print, and how they end."""
 
+import io
 import json
+from random import Random
+from xml.etree import ElementTree
 
 import pytest
 from small_space import TEXT
 
 from nas.cli import main
+from nas.export.folder import export
 from searchspace.read import read_grammar
+from searchspace.sample import sample
 from searchspace.space import space_names
 
 
@@ -71,3 +76,99 @@ def test_every_shipped_space_is_shown(name, capsys):
     found = json.loads(printed(capsys, "spaces", "show", name, "--json"))
     for rule in found["rules"]:
         assert sum(a["probability"] for a in rule["alternatives"]) == pytest.approx(1)
+
+
+# --- Draw ----------------------------------------------------------------------------------------
+
+SMALL = read_grammar(TEXT)
+DRAWN = sample(SMALL, Random(2))
+
+
+def fault(capsys, *arguments):
+    """Exit code and the one line of a command that must end in a fault."""
+    capsys.readouterr()
+    try:
+        code = main([str(argument) for argument in arguments])
+    except SystemExit as ended:
+        code = ended.code
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    assert err.count("\n") == 1
+    return code, err
+
+
+def test_draw_prints_the_parts_of_a_text(capsys):
+    out = printed(capsys, "spaces", "draw", DRAWN.text, "--space", "small.grammar")
+    assert out.startswith(f"small {DRAWN.key}  ")
+    for part in ("stem", "stage1", "down", "stage2", "head", "classifier  classes 10"):
+        assert f"─ {part}" in out
+
+
+def test_draw_reads_the_text_from_standard_input(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(DRAWN.text + "\n"))
+    assert DRAWN.key in printed(capsys, "spaces", "draw", "-", "--space", "small.grammar")
+
+
+def test_draw_writes_the_picture(capsys, tmp_path):
+    arguments = ("spaces", "draw", DRAWN.text, "--space", "small.grammar", "--svg", "a.svg")
+    assert f"drew {DRAWN.key} to a.svg" in printed(capsys, *arguments)
+    root = ElementTree.parse(tmp_path / "a.svg").getroot()
+    words = {"".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {f"small {DRAWN.key}", "stem", "classifier", "image[3, 32, 32]"} <= words
+
+
+def test_draw_takes_exported_folders_and_files(capsys, tmp_path):
+    export(DRAWN, SMALL.input, tmp_path / "out")
+    folder = printed(capsys, "spaces", "draw", "out")
+    assert folder == printed(capsys, "spaces", "draw", "out/architecture.json")
+    assert folder == printed(capsys, "spaces", "draw", "out", "--space", "small.grammar")
+    assert f"small {DRAWN.key}" in folder
+
+
+def test_draw_at_another_resolution_tells_other_shapes(capsys):
+    arguments = ("spaces", "draw", DRAWN.text, "--space", "small.grammar")
+    assert "input image[3, 64, 64]" in printed(capsys, *arguments, "--resolution", 64)
+    code, line = fault(capsys, *arguments, "--classes", 7)
+    assert (code, "the value must be 7; got 10" in line) == (1, True)
+
+
+def test_draw_folds_equal_parts_unless_all_are_asked_for(capsys, tmp_path):
+    (tmp_path / "row.grammar").write_text(
+        "space row : image[3, 8, 8] -> classes[2]\n"
+        "net -> a ^^ 3 global_pool classifier(classes)\na is block -> eca\n"
+    )
+    text = printed(capsys, "spaces", "sample", "row.grammar").strip()
+    arguments = ("spaces", "draw", text, "--space", "row.grammar")
+    assert printed(capsys, *arguments).count("eca") == 1
+    assert "a × 3" in printed(capsys, *arguments)
+    assert printed(capsys, *arguments, "--all").count("eca") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nothing"], 2, "no file or folder 'nothing'"),
+        (["net:0[a]"], 2, "needs its space: --space NAME"),
+        (["net:0[a", "--space", "vit"], 1, "must have ']' at character 8"),
+        (["net:0[a]", "--space", "vit"], 1, "a tree of vit begins with 'network'; got 'net'"),
+        (["net:0[a]", "--space", "none"], 2, "no space 'none'"),
+        (["small.grammar"], 1, "small.grammar is damaged"),
+        ([DRAWN.text, "--space", "conv_large_kernel"], 1, "at network"),
+        ([DRAWN.text, "--space", "small.grammar", "--svg", "no/a.svg"], 1, "no/a.svg"),
+        ([DRAWN.text, "--space", "small.grammar", "--resolution", "0"], 2, "at least 1"),
+    ],
+    ids=lambda value: value[0][:12] if isinstance(value, list) else "",
+)
+def test_what_cannot_be_drawn_is_told_in_one_line(arguments, code, said, capsys):
+    found, line = fault(capsys, "spaces", "draw", *arguments)
+    assert (found, said in line) == (code, True), line
+
+
+def test_a_shape_that_does_not_fit_is_told_with_its_place(capsys, tmp_path):
+    (tmp_path / "grouped.grammar").write_text(
+        "space grouped : image[8, 8, 8] -> classes[2]\n"
+        "net -> group_norm(g) global_pool classifier(classes) with g : n\ndomain n = 2 | 3\n"
+    )
+    text = "net:0(3)[group_norm(3); global_pool; classifier(2)]"
+    code, line = fault(capsys, "spaces", "draw", text, "--space", "grouped.grammar")
+    assert (code, "at net/group_norm" in line) == (1, True), line

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from nas.commands.spaces import sample, show
+from nas.commands.spaces import draw, sample, show
 from nas.commands.spaces.listing import list_spaces
 
-ACTIONS = (show, sample)
+ACTIONS = (show, sample, draw)
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's actions."""
     parser = commands.add_parser(
         "spaces",
-        help="list, show and sample search spaces",
+        help="list, show, sample and draw what search spaces hold",
         epilog="examples:\n  nas spaces\n" + "".join(f"  {a.EXAMPLE}\n" for a in ACTIONS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -38,7 +38,8 @@ def group_title(group: Group) -> str:
     """Name, arguments, number of copies and precision of a group."""
     values = values_text(group.values)
     # Parts of the whole network have names of their own: stage1, stage2.
-    name = group.path if group.path and "." not in group.path else group.name
+    whole = group.count == 1 and group.path and "." not in group.path
+    name = group.path if whole else group.name
     title = times(f"{name} {values}".strip(), group.count)
     return f"{title} @{group.scheme}" if group.scheme not in ("", FLOAT) else title
 

@@ -39,14 +39,14 @@ def _add(tree: Tree, cells: Cells, group: int | None) -> None:
             continue
         found = cells.groups[key[1]]
         only = cells.only_block(key[1])
-        if found.kind == "body" and found.count == 1 and _alone(cells, found):
+        if found.kind == "body" and found.count == 1 and _is_plain(cells, key[1]):
             _add(tree, cells, key[1])
         elif only is not None:
             inner = cells.groups[only]
             said = f"{group_title(found)} · {group_title(inner)}"
             _add(tree.add(_title(said, cells.note(only), inner)), cells, only)
         else:
-            said = group_title(found) or "branch"
+            said = group_title(found) or "path"
             _add(tree.add(_title(said, cells.note(key[1]), found)), cells, key[1])
 
 
@@ -54,9 +54,11 @@ def _ordered(cells: Cells, group: int | None) -> Iterator[Key]:
     yield from nx.topological_sort(cells.nested[group])
 
 
-def _alone(cells: Cells, body: Group) -> bool:
-    """Whether a composite has this body only."""
-    return sum(other.parent == body.parent for other in cells.groups if other.kind == "body") == 1
+def _is_plain(cells: Cells, body: int) -> bool:
+    """Whether a body is the only one of its composite, or holds one part."""
+    parent = cells.groups[body].parent
+    bodies = sum(other.kind == "body" and other.parent == parent for other in cells.groups)
+    return bodies == 1 or len(cells.nested[body]) == 1
 
 
 def _title(said: str, note: str, group: Group) -> Text:

@@ -48,19 +48,19 @@ _DARK = {
 }
 
 
-def svg(graph: nx.DiGraph, title: str, about: Sequence[str] = ()) -> str:
+def svg(graph: nx.DiGraph, title: str) -> str:
     """The picture of a graph that `searchspace.graph.graph` made.
 
     Args:
         graph: what is drawn; folded or not.
         title: above the picture.
-        about: what else is said above it, after the number of parameters.
 
     Returns:
         The text of an SVG file; the same for the same graph.
     """
     picture = arranged(graph)
-    said = " · ".join([f"{parameters_of(graph)[None]:,} parameters", *about])
+    first, last = graph.nodes[0]["before"], graph.nodes[len(graph) - 1]["after"]
+    said = f"{parameters_of(graph)[None]:,} parameters · {first} → {last}"
     hues = _used(graph)
     wanted = max(
         text_width(title, 19, bold=True), text_width(said, NAME_PX), _legend_width(hues, 2)
