@@ -9,7 +9,7 @@ from hwprofile.device import Target, get_target
 from nas.config import Config
 from nas.evaluate import Bounds, Evaluator
 from nas.objectives import ACCURACY, LATENCY, SCORE, Objective
-from nas.plugins import PREDICTORS, PluginError, find
+from nas.plugins import PREDICTORS, PluginError, add_primitives, find
 from nas.strategies import STRATEGIES
 from nas.strategies.base import Problem, Strategy
 from nas.usage import UsageError
@@ -73,11 +73,14 @@ def assemble(config: Config) -> Parts:
     Raises:
         GrammarError: the space's text is at fault.
         UnknownTargetError: there is no such device.
-        PluginError: there is no such predictor or strategy, or the predictor cannot be made.
+        PluginError: there is no such predictor, strategy or primitive, or the predictor cannot be
+            made.
+        PrimitiveError: what is named as a primitive is none, or its name is taken.
         UsageError: an option does not fit the target.
         LimitError: a limit does not fit the space.
     """
     target = get_target(config.target)
+    add_primitives(config.primitives)
     find("strategy", config.strategy, STRATEGIES)  # a misspelt name must not leave a run behind
     grammar = read_grammar(
         config.space_text,

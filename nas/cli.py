@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     try:
         check_names()
+        _take_in(getattr(args, "primitives", ()))
         return int(args.run(args))
     except NameClashError as fault:
         return _tell(fault, FAULT)
@@ -58,6 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(fault, USER_FAULTS):
             return _tell(sentence(fault), FAULT)
         raise
+
+
+def _take_in(places: Sequence[str]) -> None:
+    """Make primitives known that `--primitive` names."""
+    if places:
+        from nas.plugins import add_primitives  # heavy: torch
+
+        add_primitives(places)
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:

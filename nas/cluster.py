@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from nas.data import Data
+from nas.plugins import add_primitives
 from nas.supernet.bank import WeightBank
 from nas.supernet.judge import inherited_accuracy
 from searchspace.shapes import ShapeError
@@ -35,7 +36,13 @@ class JudgePool:
     """
 
     def __init__(
-        self, bank: WeightBank, data: Data, *, workers: int = 0, address: str | None = None
+        self,
+        bank: WeightBank,
+        data: Data,
+        *,
+        workers: int = 0,
+        address: str | None = None,
+        primitives: tuple[str, ...] = (),
     ) -> None:
         """Nothing is started yet.
 
@@ -44,6 +51,7 @@ class JudgePool:
             data: judged on its validation images; its test images go nowhere.
             workers: actors, each with one CPU; 0 judges in this process.
             address: a running cluster, such as `auto`; None starts one on this machine.
+            primitives: those that the workers must be told of, as `package.module:NAME`.
 
         Raises:
             ValueError: `workers` is negative, or 0 with an address.
@@ -53,7 +61,7 @@ class JudgePool:
                 f"workers must be 0 or more, and 1 or more for a cluster; got {workers}"
             )
         self.bank, self.data = bank, data.without_test()
-        self.workers, self.address = workers, address
+        self.workers, self.address, self.primitives = workers, address, primitives
         self._ray: Any = None
         self._started = False
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -141,7 +149,7 @@ class JudgePool:
             )
         # As arrays, put once: every worker of a machine reads the same memory.
         arrays = {key: tensor.numpy() for key, tensor in self.bank.state().items()}
-        recipe = (self.bank.grammar, self.bank.spec, self.bank.seed)
+        recipe = (self.primitives, self.bank.grammar, self.bank.spec, self.bank.seed)
         self._shared = (ray.put(recipe), ray.put(arrays), ray.put(self.data))
         # Without end: with a finite number of retries, an actor on a lost node is given up.
         actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(_Judge)
@@ -191,7 +199,8 @@ def _taken(shared: tuple[Any, Any, Any]) -> tuple[WeightBank, Data]:
     import ray
     import torch
 
-    (grammar, spec, seed), weights, data = ray.get(list(shared))
+    (primitives, grammar, spec, seed), weights, data = ray.get(list(shared))
+    add_primitives(primitives)
     bank = WeightBank(grammar, spec, seed=seed)
     # Copied, since Ray's memory is read-only and tensors cannot be.
     bank.restore({key: torch.from_numpy(array.copy()) for key, array in weights.items()})

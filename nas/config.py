@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, get_args, get_type_hints
 
@@ -44,6 +44,8 @@ class Config:
     """DeepMAD's bound on depth over width; the paper's value for mobile networks."""
     quantize: bool = False
     """Whether every block may take the target's integer scheme."""
+    primitives: tuple[str, ...] = ()
+    """Primitives of the space that are not installed: `package.module:NAME`."""
     predictor: str | None = None
     """Quality predictor instead of DeepMAD's score: `package.module:Class` or a plug-in's name."""
     strategy: str = "evolution"
@@ -64,6 +66,7 @@ class Config:
     def to_json(self) -> dict[str, Any]:
         """The JSON form, with format and version."""
         record = asdict(self)
+        record["primitives"] = list(self.primitives)
         record["limits"] = {name: list(ends) for name, ends in self.limits.items()}
         return {"format": FORMAT, "version": VERSION, **record}
 
@@ -92,9 +95,10 @@ class Config:
                 raise ConfigError(f"the configuration lacks '{name}'")
         types = get_type_hints(cls)
         for name, value in given.items():
-            if name != "limits" and not _fits(value, types[name]):
+            if name not in _LISTS and not _fits(value, types[name]):
                 raise ConfigError(f"'{name}' must be {known[name].type}; got {value!r}")
-        return cls(**{**given, "limits": _limits(given.get("limits", {}))})
+        lists = {name: read(given[name]) for name, read in _LISTS.items() if name in given}
+        return cls(**{**given, **lists})
 
 
 def _fits(value: object, wanted: Any) -> bool:
@@ -111,3 +115,13 @@ def _limits(record: object) -> dict[str, tuple[int, int]]:
         if not whole or len(ends) != 2:
             raise ConfigError(f"the limit '{name}' must be [smallest, largest]; got {ends!r}")
     return {name: (low, high) for name, (low, high) in record.items()}
+
+
+def _places(record: object) -> tuple[str, ...]:
+    if not isinstance(record, list) or not all(isinstance(place, str) for place in record):
+        raise ConfigError(f"'primitives' must be a list of package.module:NAME; got {record!r}")
+    return tuple(record)
+
+
+_LISTS: Mapping[str, Callable[[object], Any]] = {"limits": _limits, "primitives": _places}
+"""What reads the fields that are no plain values."""

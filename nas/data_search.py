@@ -53,7 +53,13 @@ def judged(parts: Parts, folder: Path, bar: Bar) -> Iterator[None]:
     )
     _fill(bar, task)
     workers, address = parts.config.workers, parts.config.ray_address
-    with JudgePool(bank, data, workers=workers or (1 if address else 0), address=address) as pool:
+    with JudgePool(
+        bank,
+        data,
+        workers=workers or (1 if address else 0),
+        address=address,
+        primitives=parts.config.primitives,
+    ) as pool:
 
         def judge(roots: Sequence[Node]) -> Iterator[tuple[int, float | str]]:
             for position, outcome in pool.judge(roots):

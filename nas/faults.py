@@ -17,6 +17,7 @@ from nas.supernet.bank import BankError
 from nas.usage import UsageError
 from searchspace.check import TreeError
 from searchspace.grammar import GrammarError, LimitError
+from searchspace.primitives import PrimitiveError
 from searchspace.sample import DrawError
 from searchspace.shapes import ShapeError
 from searchspace.space import UnknownSpaceError
@@ -29,6 +30,7 @@ USAGE_FAULTS = (
     UnknownDataError,
     PluginError,
     LimitError,
+    PrimitiveError,
 )
 """Something that was typed: exit code 2."""
 USER_FAULTS = (

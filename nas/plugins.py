@@ -1,14 +1,20 @@
-"""Finds predictors and strategies by name: shipped ones, plug-ins, or `package.module:Class`."""
+"""Finds predictors and strategies by name: shipped ones, plug-ins, or `package.module:Class`.
+
+Primitives of installed packages are found by `searchspace.primitives.table`; here those are taken
+in that a user names.
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any
+
+from searchspace.primitives import PRIMITIVES
 
 PREDICTORS: Mapping[str, str] = {"entropy": "predictors.entropy:EntropyPredictor"}
 """Quality predictors that ship."""
@@ -73,3 +79,17 @@ def load(place: str, kind: str) -> Any:
             raise PluginError(f"module '{module_name}' has no '{attribute}', asked for as {kind}")
         found = getattr(found, part)
     return found
+
+
+def add_primitives(places: Iterable[str]) -> None:
+    """Make primitives known by their names, for this process; those that are known may come again.
+
+    Args:
+        places: each `package.module:NAME`, of a `Primitive` or a sequence of some.
+
+    Raises:
+        PluginError: nothing is there.
+        PrimitiveError: it is no primitive, or its name is taken.
+    """
+    for place in places:
+        PRIMITIVES.add(load(place, "primitive"), place)

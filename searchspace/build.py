@@ -62,7 +62,7 @@ def primitive_of(node: Node) -> Primitive:
         known = ", ".join(sorted(PRIMITIVES))
         raise ShapeError(
             f"no primitive '{node.symbol}'; known are {known}; one of another package must be "
-            "installed, or given by --primitive"
+            "installed, or given by '--primitive package.module:NAME'"
         ) from None
 
 

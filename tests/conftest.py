@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The repository first: without it `tests/searchspace` would stand for the package of that name.
@@ -17,3 +18,19 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("project")
+
+
+@pytest.fixture
+def folder_of_modules(tmp_path, monkeypatch):
+    """A current directory to write modules into; what is imported or given there is forgotten."""
+    from searchspace.primitives import PRIMITIVES
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    for name, value in (("_known", dict(PRIMITIVES)), ("_loaded", {}), ("_points", None)):
+        monkeypatch.setattr(PRIMITIVES, name, value)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "") or "").startswith(str(tmp_path)):
+            del sys.modules[name]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,6 +46,54 @@ def test_the_documented_predictor_searches(
     # The score is the predictor's, not DeepMAD's: it is bounded by what the text can add up to.
     assert outcome["best"]["score"] <= 31 * 2 * 4
     assert outcome["best"]["score"] == max(row["score"] for row in outcome["front"])
+
+
+@pytest.fixture
+def own_primitive(folder_of_modules: Path) -> list[str]:
+    """The files of docs/primitives.md; returns the words of its command."""
+    page = "docs/primitives.md"
+    layers, suite = code_blocks(page, "python")
+    (folder_of_modules / "my_layers.py").write_text(layers)
+    (folder_of_modules / "test_my_layers.py").write_text(suite)
+    (folder_of_modules / "blur.grammar").write_text(code_blocks(page, "grammar")[0])
+    return code_blocks(page, "sh")[0].split()[1:]
+
+
+def test_the_documented_primitive_keeps_the_contract(own_primitive: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}."},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "passed" in done.stdout
+
+
+def test_the_documented_primitive_is_searched_with(
+    own_primitive: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*own_primitive, "--evaluations", "20", "--json", "--out", "run"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert "blur_pool(2)" in outcome["best"]["architecture"]
+    source = Path("run/best/model.py").read_text()
+    assert "class BlurPool(nn.Module):" in source
+    assert "my_layers" not in source
+
+
+def test_the_documented_entry_point_makes_the_option_needless(
+    own_primitive: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = tomllib.loads(code_blocks("docs/primitives.md", "toml")[0])
+    (group, names), *others = points["project"]["entry-points"].items()
+    assert not others
+    info = Path("my_package-1.0.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my_package\nVersion: 1.0\n")
+    lines = [f"[{group}]", *(f"{name} = {place}" for name, place in names.items())]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    assert main(["spaces", "sample", "blur.grammar"]) == 0
+    assert "blur_pool(2)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", documented_commands())

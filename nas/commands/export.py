@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nas.commands import options
+
 EXAMPLES = """examples:
   nas export runs/20260101-120000-conv_large_kernel-a100 --out my_network
   nas export architecture.json --out my_network
@@ -31,6 +33,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--key", metavar="KEY", help="of a run: another design of its front, by its key"
     )
+    options.add_primitive(parser)
     parser.add_argument("--seed", type=int, default=0, help="for weights that are initialised")
     parser.set_defaults(run=run)
 

@@ -80,8 +80,21 @@ def add_shape(
 
 
 def add_space(parser: argparse.ArgumentParser) -> None:
-    """The space that an action is about."""
+    """The space that an action is about, and `--primitive`."""
     parser.add_argument("name", metavar="NAME", help="name, or path of a .grammar file")
+    add_primitive(parser)
+
+
+def add_primitive(parser: argparse.ArgumentParser) -> None:
+    """`--primitive`; what it names is taken in before the command runs."""
+    parser.add_argument(
+        "--primitive",
+        dest="primitives",
+        action="append",
+        default=[],
+        metavar="PLACE",
+        help="primitive that the space uses: package.module:NAME; may be given several times",
+    )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -39,6 +39,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="where the priced table goes (.csv or .parquet)"
     )
+    options.add_primitive(parser)
     options.add_json(parser)
     parser.set_defaults(run=run)
 

@@ -32,6 +32,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--space", required=True, metavar="NAME", help="space of 'nas spaces', or a .grammar file"
     )
+    options.add_primitive(parser)
     options.add_target(parser)
     parser.add_argument(
         "--budget",
@@ -159,6 +160,7 @@ def _config(args: argparse.Namespace) -> Config:
         max_macs=args.max_macs,
         max_effectiveness=args.max_effectiveness,
         quantize=args.quantize,
+        primitives=tuple(args.primitives),
         predictor=args.predictor,
         strategy=args.strategy,
         data=args.data,

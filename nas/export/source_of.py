@@ -10,9 +10,11 @@ from typing import Any
 
 from torch import nn
 
+from nas.config import Config
 from nas.export.errors import ExportError
 from nas.export.folder import ARCHITECTURE, load, read_architecture
 from nas.export.weights import WEIGHTS, are_trained
+from nas.plugins import add_primitives
 from searchspace.architecture import Architecture
 from searchspace.shapes import TensorSpec
 from searchspace.text import from_text
@@ -36,7 +38,7 @@ class Design:
 
 
 def design_of(path: Path, key: str | None) -> Design:
-    """Read a design.
+    """Read a design; the primitives that a run was given are taken in again.
 
     Args:
         path: a run's folder, an exported folder, or an architecture file.
@@ -44,6 +46,7 @@ def design_of(path: Path, key: str | None) -> Design:
 
     Raises:
         ExportError: nothing readable is there, or the run's front has no such key.
+        PluginError, PrimitiveError: a primitive of the run is there no longer.
     """
     if (path / _CONFIG).exists():
         return _of_run(path, key)
@@ -69,6 +72,7 @@ def _of_export(path: Path) -> Design:
 def _of_run(run: Path, key: str | None) -> Design:
     if not (run / _BEST).is_dir():
         raise ExportError(f"{run} has no result yet: finish it with 'nas resume {run}'")
+    add_primitives(_primitives(run))
     best = _of_export(run / _BEST)
     if key is None or key == best.architecture.key:
         return best
@@ -89,3 +93,11 @@ def _of_run(run: Path, key: str | None) -> Design:
         facts={**settings, **figures},
         weights=None,
     )
+
+
+def _primitives(run: Path) -> tuple[str, ...]:
+    """The primitives that a run was given."""
+    try:
+        return Config.from_json(json.loads((run / _CONFIG).read_text("utf-8"))).primitives
+    except (OSError, ValueError, TypeError) as fault:
+        raise ExportError(f"{run / _CONFIG} cannot be read: {fault}") from None

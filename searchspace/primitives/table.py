@@ -63,7 +63,7 @@ class PrimitiveTable(Mapping[str, Primitive]):
     def __len__(self) -> int:
         return len(self._known)
 
-    def add(self, found: object, place: str) -> None:
+    def add(self, found: object, place: str = "what is added") -> None:
         """Take in a primitive or several; those that are in already, under the same name, may stay.
 
         Args:

@@ -23,6 +23,7 @@ configs = st.builds(
     max_macs=_optional_counts,
     max_effectiveness=st.floats(0.1, 2),
     quantize=st.booleans(),
+    primitives=st.lists(_texts, max_size=2).map(tuple),
     predictor=st.none() | _texts,
     data=st.none() | _texts,
     seed=st.integers(0, 2**63),
@@ -63,6 +64,8 @@ def test_it_cannot_be_changed():
         ({"limits": {"w": [1, 2, 3]}}, "limit 'w' must be"),
         ({"limits": {"w": ["a", 2]}}, "limit 'w' must be"),
         ({"limits": {"w": 5}}, "limit 'w' must be"),
+        ({"primitives": "m:P"}, "'primitives' must be a list of package.module:NAME"),
+        ({"primitives": [1]}, "'primitives' must be a list of package.module:NAME"),
     ],
 )
 def test_what_is_wrong_is_named(change, said):
