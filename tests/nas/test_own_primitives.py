@@ -90,6 +90,8 @@ def test_spaces_are_shown_and_sampled_with_them(forget, capsys):
     assert main(command) == 1
     assert "no rule or primitive 'halve'" in capsys.readouterr().err
     assert main([*command, *_OPTION]) == 0
+    assert "halve" in (text := capsys.readouterr().out)
+    assert main(["spaces", "draw", text, "--space", "own.grammar", *_OPTION]) == 0
     assert "halve" in capsys.readouterr().out
     assert main(["spaces", "show", "own.grammar", *_OPTION, *_OPTION]) == 0
 

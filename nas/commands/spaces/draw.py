@@ -44,6 +44,7 @@ def add(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="N",
         help="size of the output of an architecture as text (default: that of the space)",
     )
+    options.add_primitive(parser)
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write the picture there, too")
     parser.add_argument("--all", action="store_true", help="draw every one of equal parts")
     parser.set_defaults(run=run)
