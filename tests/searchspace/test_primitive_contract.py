@@ -84,3 +84,17 @@ def test_the_contract_finds_wrong_shape_rules_and_mute_refusals():
 
     with pytest.raises(AssertionError):
         contract.test_refuses_by_a_sentence(_foreign(Doubled, result=refuse))
+
+
+def test_the_contract_finds_a_total_primitive_that_refuses():
+    def images_only(spec, values, inner):
+        if spec.mode != "image":
+            raise ShapeError(f"an image is needed; got {spec}")
+        return spec
+
+    contract = PrimitiveContract()
+    contract.test_a_total_primitive_serves_everything(_foreign(Doubled, total=True))
+    with pytest.raises(ShapeError):
+        contract.test_a_total_primitive_serves_everything(
+            _foreign(Doubled, result=images_only, total=True)
+        )
