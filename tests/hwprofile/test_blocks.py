@@ -165,3 +165,22 @@ def test_a_shape_that_does_not_fit_names_its_place():
     root = from_text("net:0[head:0@float[global_pool; depthwise(3)]]")
     with pytest.raises(ShapeError, match="head"):
         BlockTable(image(4, 8, 8)).costs(root)
+
+
+def test_bodies_that_see_a_part_and_are_built_several_times_cost_what_the_whole_costs():
+    spec = image(8, 12, 10)
+    text = (
+        "net:0[fork_copies(4,group1,concat1)[windows(3,1)[last_linear(16)] mode_norm]; "
+        "fork(group2,add)[fork_copies(8,clone,add)[learned_position]; last_softmax]; "
+        "to_tokens; fork(clone,dot)[fork(clone,scaled_dot)[last_linear(8); last_linear(8) "
+        "permute(dn)]; identity]]"
+    )
+    root = from_text(text)
+    costs = BlockTable(spec, batch=2).costs(root)
+    whole = whole_trace(root, spec, 2)
+    assert 2 * costs.macs == whole.macs
+    with torch.device("meta"):
+        trained = build(root, spec)
+    assert costs.params == sum(parameter.numel() for parameter in trained.parameters())
+    assert costs.params == 4 * (18 * 16 + 16 + 32) + 8 * 64 * 6 * 10 + 2 * (64 * 8 + 8)
+    assert costs.peak_bytes == peak_bytes(whole, 2)

@@ -245,3 +245,23 @@ def test_domains_are_traced_to_the_parameters_they_feed(grammar):
     assert feeding(grammar, "kernel") == {"kernel", "dilated_kernel", "band", "window"}
     assert feeding(grammar, "out") == {"width"}
     assert feeding(grammar, "stride") == {"stride"}
+
+
+def test_copies_of_a_body_have_weights_of_their_own():
+    space = read_grammar(
+        "space s : image[4, 6, 6] -> classes[2]\ndomain width = 8 | 16\n"
+        "net -> body head\n"
+        "body is block -> fork_copies(4, group1, concat1, windows(3, 1, last_linear(width)))\n"
+        "head is block -> mean_pool classifier(classes)\n"
+    )
+    spec = image(4, 6, 6)
+    bank = WeightBank(space, spec, seed=0)
+    root = sample(space, Random(0)).root
+    candidate = bank.candidate(root)
+    keys = {key for key in candidate.keys if "last_linear" in key and "weight" in key}
+    assert len({bank.tensors[key].flatten()[0].item() for key in keys}) == len(keys) == 4
+    network = build(root, spec).eval()
+    network.load_state_dict(candidate.state())
+    x = torch.randn(2, 4, 6, 6)
+    with torch.no_grad():
+        torch.testing.assert_close(candidate(x, training=False), network(x))
