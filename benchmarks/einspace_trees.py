@@ -129,7 +129,7 @@ def resnet18(grammar: Grammar) -> Node:
     return m.network(m.conv(64, 3, 1), norm, act, *layers)
 
 
-def vit(grammar: Grammar, depth: int = 6) -> Node:
+def vit(grammar: Grammar, depth: int = 4) -> Node:
     """A ViT of width 256 with 4 heads and patches of 4 pixels (arXiv 2010.11929)."""
     m = Modules(grammar)
     norm = m.layer("mode_norm")
