@@ -18,7 +18,6 @@ from searchspace.grammar import (
     Comparison,
     Domain,
     Drawn,
-    Expression,
     Item,
     Rule,
     Scalar,
@@ -26,6 +25,7 @@ from searchspace.grammar import (
     evaluate,
 )
 from searchspace.primitives.base import Primitive
+from searchspace.scope import variables_of
 from searchspace.tree import Value
 
 MOST = 20_000
@@ -188,12 +188,3 @@ def _all_items(items: Sequence[Item]) -> Iterator[Item]:
 
 def _compared(comparison: Comparison) -> tuple[Variable, ...]:
     return (*variables_of(comparison.left), *variables_of(comparison.right))
-
-
-def variables_of(expression: Expression) -> tuple[Variable, ...]:
-    """The variables that an expression names, left to right."""
-    if isinstance(expression, Variable):
-        return (expression,)
-    if isinstance(expression, Arithmetic):
-        return (*variables_of(expression.left), *variables_of(expression.right))
-    return ()

@@ -66,9 +66,15 @@ def keeps(alternative: Alternative, scope: Sequence[Value]) -> bool:
 
 def options(alternative: Alternative, arity: int, index: int, scope: tuple[Value, ...]) -> Options:
     """Options of variable `index`, given the values before it."""
-    looked_at = _looked_at(alternative, arity)[index]
-    masked = tuple(value if i in looked_at else 0 for i, value in enumerate(scope))
+    wanted = _looked_at(alternative, arity)[index]
+    masked = tuple([value if i in wanted else 0 for i, value in enumerate(scope)])
     return _counted(alternative, arity, index, masked)
+
+
+def looked_at(alternative: Alternative, arity: int, known: int) -> frozenset[int]:
+    """Indices below `known` of the variables that the constraints of later ones look at."""
+    later = _looked_at(alternative, arity)[known - arity :]
+    return later[0] if later else frozenset()
 
 
 @lru_cache(maxsize=200_000)

@@ -169,8 +169,16 @@ class Rule:
     parameters: tuple[str, ...]
     is_block: bool
     alternatives: tuple[Alternative, ...]
-    heights: tuple[int, ...]
-    """For each alternative, the height of its lowest tree, so that a draw can be made to end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeLimits:
+    """How large the trees of a space may be; 0 where nothing is said."""
+
+    nodes: int = 0
+    """Nodes of a tree at most, rules and primitives, every copy that is built counted."""
+    elements: int = 0
+    """Elements of any tensor between primitives at most, without the batch."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -189,6 +197,8 @@ class Grammar:
     """Rules by name; the first is the start."""
     start: str
     """Name of the rule that every tree expands."""
+    limits: SizeLimits
+    """How large trees and tensors may be."""
     schemes: tuple[str, ...]
     """Precision schemes that a block may take; `float` alone unless quantization is searched."""
     text: str

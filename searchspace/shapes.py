@@ -5,7 +5,8 @@ Dimension letters: C channels, H height, W width, N tokens, D features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import prod
 from typing import Literal
 
 Mode = Literal["image", "tokens", "vector"]
@@ -15,7 +16,7 @@ class ShapeError(ValueError):
     """A primitive met a shape that it does not serve."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TensorSpec:
     """Mode and shape of a tensor, without the batch."""
 
@@ -24,10 +25,27 @@ class TensorSpec:
     shape: tuple[int, ...]
     """Sizes, each at least 1."""
 
+    _hash: int = field(init=False, repr=False)
+
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.mode, self.shape)))
         rank = {"image": 3, "tokens": 2, "vector": 1}[self.mode]
         if len(self.shape) != rank or min(self.shape) < 1:
             raise ShapeError(f"{self.mode} needs {rank} sizes of at least 1; got {self.shape}")
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, TensorSpec):
+            return NotImplemented
+        return self.shape == other.shape and self.mode == other.mode
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Hashes of strings differ between processes: the hash is made anew where it is unpickled.
+        return TensorSpec, (self.mode, self.shape)
 
     def __str__(self) -> str:
         return f"{self.mode}{list(self.shape)}"
@@ -36,6 +54,11 @@ class TensorSpec:
     def channels(self) -> int:
         """C of an image or a vector, D of tokens."""
         return self.shape[-1] if self.mode == "tokens" else self.shape[0]
+
+    @property
+    def elements(self) -> int:
+        """Product of all sizes."""
+        return prod(self.shape)
 
     @property
     def height(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -26,6 +27,12 @@ _EXPECTED = {
     "IS_BLOCK": "'is block'",
 }
 
+_LETTERS = 100
+"""Longest name or number, in characters."""
+_DIGITS = 9
+"""Longest integer, in digits."""
+_NESTED = 150
+"""Deepest parse tree: about forty calls inside each other."""
 _COMMENT = re.compile(r"#.*")
 
 
@@ -35,16 +42,60 @@ def _parser() -> Lark:
     return Lark(text, parser="lalr", propagate_positions=True, maybe_placeholders=False)
 
 
-def parse(text: str, source: str) -> Tree[Token]:
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A file's contents and name, to which faults point."""
+
+    text: str
+    source: str
+
+    def fault(self, message: str, where: Token | Tree[Token]) -> GrammarError:
+        """The fault at a part of the parse tree."""
+        line = where.line if isinstance(where, Token) else where.meta.line
+        column = where.column if isinstance(where, Token) else where.meta.column
+        return GrammarError(
+            message, source=self.source, line=line or 1, column=column or 1, text=self.text
+        )
+
+
+def parse(text: Text) -> Tree[Token]:
     """The parse tree of a space's file, by the rules of `grammar.lark`.
 
     Raises:
-        GrammarError: the text is not of the form; says what was expected where.
+        GrammarError: the text is not of the form, or its parts are too long or nested too deep for
+            what comes next; says what was expected where.
     """
     try:
-        return _parser().parse(text + "\n")
+        tree = _parser().parse(text.text + "\n")
     except UnexpectedInput as fault:
-        raise _syntax_error(fault, source, text) from None
+        raise _syntax_error(fault, text.source, text.text) from None
+    _small(tree, text)
+    return tree
+
+
+def _small(tree: Tree[Token], text: Text) -> None:
+    waiting: list[tuple[Token | Tree[Token], int]] = [(tree, 0)]
+    while waiting:
+        part, depth = waiting.pop()
+        if isinstance(part, Tree):
+            if depth > _NESTED:
+                raise text.fault("this nests too deep: give the inner part a rule", part)
+            waiting.extend((child, depth + 1) for child in part.children)
+        elif len(part) > _LETTERS:
+            raise text.fault(f"a name has at most {_LETTERS} letters", part)
+        elif part.type == "INT" and len(part) > _DIGITS:
+            raise text.fault(f"an integer has at most {_DIGITS} digits", part)
+
+
+def trees(tree: Tree[Token]) -> list[Tree[Token]]:
+    """The children that are trees."""
+    return [child for child in tree.children if isinstance(child, Tree)]
+
+
+def token(part: Token | Tree[Token]) -> Token:
+    """A child that the form says is a token."""
+    assert isinstance(part, Token)
+    return part
 
 
 def _syntax_error(fault: UnexpectedInput, source: str, text: str) -> GrammarError:

@@ -1,8 +1,8 @@
 """Mutation and crossover that give only derivations of the grammar.
 
 A *site* is a place where something was drawn: a variable, an argument, a count, an alternative, a
-precision scheme. Mutation draws anew at one site. What other values depend on a changed one is
-computed again, and only what no longer fits is drawn anew.
+precision scheme. Mutation chooses anew at one site; the tree guides a new derivation, which keeps
+every other choice that still fits the values and shapes that reach it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from random import Random
 
 from searchspace import draws
 from searchspace.architecture import Architecture
-from searchspace.grammar import Drawn, Grammar, Item, Repeat
-from searchspace.sample import DEEPEST, MOST, TALLEST, expand, one, pick, value
-from searchspace.tree import Node, Path, Value, at, walk
+from searchspace.choose import RandomChooser
+from searchspace.derive import Change, Derivation
+from searchspace.grammar import Drawn, Grammar, Item
+from searchspace.sample import table_of
+from searchspace.tree import Node, Path, at, walk
 
 _TRIES = 100
 """Changes that `mutate` makes at most until the tree differs."""
-
-_NEAR = 4
-"""Integers that a small step chooses from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +35,6 @@ class Site:
     """What is drawn there, such as `network.w2` or `stage.block`; alike sites share it."""
     index: int = 0
     """Which variable, item or argument."""
-    item: Item | None = None
-    """For `argument`: the item of the parent rule that holds the draw."""
 
 
 def mutate(grammar: Grammar, architecture: Architecture, random: Random) -> Architecture:
@@ -57,8 +54,7 @@ def mutate(grammar: Grammar, architecture: Architecture, random: Random) -> Arch
         label = list(by_label)[random.randrange(len(by_label))]
         chosen = by_label[label]
         site = chosen[random.randrange(len(chosen))]
-        changed = redraw(grammar, root, site, random, together=random.random() < 0.5)
-        root = changed if _small(changed) else root
+        root = redraw(grammar, root, site, random, together=random.random() < 0.5)
         if root != architecture.root and random.random() < 0.5:
             break
     return Architecture(space=architecture.space, root=root)
@@ -77,13 +73,11 @@ def crossover(
     if places:
         symbols = sorted({node.symbol for _, node in places})
         symbol = symbols[random.randrange(len(symbols))]
-        places = [(p, n) for p, n in places if n.symbol == symbol]
-        path, node = places[random.randrange(len(places))]
+        paths = [path for path, node in places if node.symbol == symbol]
+        path = paths[random.randrange(len(paths))]
         graft = donors[symbol][random.randrange(len(donors[symbol]))]
-        arity = len(grammar.rules[symbol].parameters)
-        graft = refit(grammar, graft, node.values[:arity], random)
-        grafted = _replace(grammar, root, path, graft)
-        root = grafted if _small(grafted) else root
+        change = Change(kind="graft", path=path, graft=graft)
+        root = _derived(grammar, root, change, random)
     return Architecture(space=first.space, root=root)
 
 
@@ -116,7 +110,7 @@ def _rule_sites(grammar: Grammar, node: Node, path: Path, found: list[Site]) -> 
 def _item_sites(grammar: Grammar, item: Item, node: Node, path: Path, found: list[Site]) -> None:
     for index, scalar in enumerate(item.scalars):
         if isinstance(scalar, Drawn) and len(scalar.domain.values) > 1:
-            found.append(Site("argument", path, f"{item.symbol}.{index}", index, item))
+            found.append(Site("argument", path, f"{item.symbol}.{index}", index))
     if not item.is_primitive:
         _rule_sites(grammar, node, path, found)
         return
@@ -128,136 +122,51 @@ def _item_sites(grammar: Grammar, item: Item, node: Node, path: Path, found: lis
 def redraw(
     grammar: Grammar, root: Node, site: Site, random: Random, *, together: bool = False
 ) -> Node:
-    """The tree with another draw at one site.
+    """The tree with another choice at one site, if another can be completed there.
 
     Args:
+        grammar: the space.
+        root: a tree of it.
+        site: what to change.
+        random: decides the choice.
         together: change all copies in a row under `^` that equal the one that holds the site.
     """
-    node = at(root, site.path)
-    if site.kind == "argument":
-        new = _redraw_argument(grammar, node, site, random)
-        return _replace(grammar, root, site.path, new, together)
-    rule = grammar.rules[node.symbol]
-    arity = len(rule.parameters)
-    alternative = rule.alternatives[node.alternative]
-    if site.kind == "alternative":
-        height = DEEPEST - len(site.path)
-        new = expand(grammar, node.symbol, node.values[:arity], random, height)
-    elif site.kind == "scheme":
-        scheme = str(_other(grammar.schemes, node.scheme, random))
-        new = Node(node.symbol, node.alternative, node.values, node.children, scheme)
-    elif site.kind == "variable":
-        options = draws.others(alternative, node.values, arity, site.index)
-        if not options:
-            return root
-        scope = list(node.values)
-        scope[arity + site.index] = _other(options, scope[arity + site.index], random)
-        new = _with_scope(grammar, node, scope, random)
-    else:
-        item = alternative.items[site.index]
-        copies = _recount(grammar, item, node.children[site.index], node.values, random)
-        children = (*node.children[: site.index], copies, *node.children[site.index + 1 :])
-        new = Node(node.symbol, node.alternative, node.values, children, node.scheme)
-    return _replace(grammar, root, site.path, new, together)
-
-
-def refit(grammar: Grammar, node: Node, arguments: Sequence[Value], random: Random) -> Node:
-    """The same derivation under other arguments; drawn anew only where it no longer fits."""
-    arity = len(grammar.rules[node.symbol].parameters)
-    if node.values[:arity] == tuple(arguments):
-        return node
-    return _with_scope(grammar, node, [*arguments, *node.values[arity:]], random)
-
-
-def _with_scope(grammar: Grammar, node: Node, scope: Sequence[Value], random: Random) -> Node:
-    rule = grammar.rules[node.symbol]
-    alternative = rule.alternatives[node.alternative]
-    if not draws.keeps(alternative, scope):
-        return expand(grammar, node.symbol, scope[: len(rule.parameters)], random)
-    children = tuple(
-        _refit_group(grammar, item, nodes, scope, random)
-        for item, nodes in zip(alternative.items, node.children, strict=True)
+    copies: tuple[Node | None, ...] = ()
+    if site.kind == "count":
+        copies = _recount(grammar, at(root, site.path), site.index, random)
+    change = Change(
+        kind=site.kind, path=site.path, index=site.index, copies=copies, together=together
     )
-    return Node(node.symbol, node.alternative, tuple(scope), children, node.scheme)
+    return _derived(grammar, root, change, random)
 
 
-def _refit_group(
-    grammar: Grammar, item: Item, nodes: tuple[Node, ...], scope: Sequence[Value], random: Random
-) -> tuple[Node, ...]:
-    repeat = item.repeat
-    if repeat is None:
-        return (_refit_item(grammar, item, nodes[0], scope, random),)
-    count = len(nodes)
-    if not isinstance(repeat.count, Drawn):
-        wanted = value(repeat.count, scope, random)
-        assert isinstance(wanted, int)
-        count = wanted
-    if repeat.same:
-        if not nodes:
-            return (one(grammar, item, scope, random),) * count if count else ()
-        return (_refit_item(grammar, item, nodes[0], scope, random),) * count
-    kept = [_refit_item(grammar, item, node, scope, random) for node in nodes[:count]]
-    return (*kept, *(one(grammar, item, scope, random) for _ in range(count - len(kept))))
+def _derived(grammar: Grammar, root: Node, change: Change, random: Random) -> Node:
+    return Derivation(table_of(grammar), RandomChooser(random), change=change).root(root)
 
 
-def _refit_item(
-    grammar: Grammar, item: Item, node: Node, scope: Sequence[Value], random: Random
-) -> Node:
-    values = tuple(
-        old if isinstance(scalar, Drawn) else value(scalar, scope, random)
-        for scalar, old in zip(item.scalars, node.values, strict=False)
-    )
-    if not item.is_primitive:
-        return refit(grammar, node, values, random)
-    children = tuple(
-        tuple(
-            _refit_item(grammar, inner, child, scope, random)
-            for inner, child in zip(sequence, nodes, strict=True)
-        )
-        for sequence, nodes in zip(item.groups, node.children, strict=True)
-    )
-    if values == node.values and children == node.children:
-        return node
-    return Node(node.symbol, node.alternative, values, children)
-
-
-def _redraw_argument(grammar: Grammar, node: Node, site: Site, random: Random) -> Node:
-    assert site.item is not None
-    scalar = site.item.scalars[site.index]
-    assert isinstance(scalar, Drawn)
-    new = _other(scalar.domain.values, node.values[site.index], random)
-    values = (*node.values[: site.index], new, *node.values[site.index + 1 :])
-    if node.is_primitive:
-        return Node(node.symbol, node.alternative, values, node.children)
-    return refit(grammar, node, values[: len(site.item.scalars)], random)
-
-
-def _recount(
-    grammar: Grammar, item: Item, nodes: tuple[Node, ...], scope: Sequence[Value], random: Random
-) -> tuple[Node, ...]:
+def _recount(grammar: Grammar, node: Node, index: int, random: Random) -> tuple[Node | None, ...]:
     """Another number of copies: some dropped at random, or some doubled in place or drawn anew.
 
     Half of the steps go to a neighbouring count, half anywhere in the domain.
     """
-    assert item.repeat is not None
-    assert isinstance(item.repeat.count, Drawn)
-    counts = item.repeat.count.domain.values
+    repeat = grammar.rules[node.symbol].alternatives[node.alternative].items[index].repeat
+    assert repeat is not None
+    assert isinstance(repeat.count, Drawn)
+    nodes, counts = node.children[index], [int(n) for n in repeat.count.domain.values]
+    here = counts.index(len(nodes))
+    wanted: Sequence[int] = [n for n in counts if n != len(nodes)]
     if random.random() < 0.5:
-        here = counts.index(len(nodes))
-        count = pick([counts[i] for i in (here - 1, here + 1) if 0 <= i < len(counts)], random)
-    else:
-        count = _other(counts, len(nodes), random)
-    assert isinstance(count, int)
-    if item.repeat.same:
-        return (nodes[:1] or (one(grammar, item, scope, random),)) * count
-    copies = list(nodes)
+        wanted = [counts[i] for i in (here - 1, here + 1) if 0 <= i < len(counts)]
+    count = wanted[random.randrange(len(wanted))]
+    if repeat.same:
+        return (nodes[:1] or (None,)) * count
+    copies: list[Node | None] = list(nodes)
     while len(copies) > count:
         del copies[random.randrange(len(copies))]
     while len(copies) < count:
         place = random.randrange(len(copies) + 1)
         double = copies and random.random() < 0.5
-        new = copies[max(place - 1, 0)] if double else one(grammar, item, scope, random)
-        copies.insert(place, new)
+        copies.insert(place, copies[max(place - 1, 0)] if double else None)
     return tuple(copies)
 
 
@@ -272,56 +181,7 @@ def _mix_variables(grammar: Grammar, first: Node, second: Node, random: Random) 
             kept, scope[index] = scope[index], other
             if not draws.keeps(alternative, scope):
                 scope[index] = kept
-    return first if tuple(scope) == first.values else _with_scope(grammar, first, scope, random)
-
-
-def _replace(grammar: Grammar, node: Node, path: Path, new: Node, together: bool = False) -> Node:
-    """A copy with the node at `path` replaced; copies under `^^` change together.
-
-    Args:
-        together: equal copies under `^` change together too.
-    """
-    if not path:
-        return new
-    (g, i), rest = path[0], path[1:]
-    nodes = node.children[g]
-    changed = _replace(grammar, nodes[i], rest, new, together)
-    repeat = _repeat(grammar, node, g)
-    if repeat is not None and (repeat.same or together):
-        replaced = tuple(changed if copy == nodes[i] else copy for copy in nodes)
-    else:
-        replaced = (*nodes[:i], changed, *nodes[i + 1 :])
-    children = (*node.children[:g], replaced, *node.children[g + 1 :])
-    return Node(node.symbol, node.alternative, node.values, children, node.scheme)
-
-
-def _repeat(grammar: Grammar, node: Node, g: int) -> Repeat | None:
-    if node.is_primitive:
-        return None
-    return grammar.rules[node.symbol].alternatives[node.alternative].items[g].repeat
-
-
-def _small(root: Node) -> bool:
-    """Whether a tree is within what a draw may give; repeated grafts could outgrow it."""
-    waiting, count = [(root, 1)], 0
-    while waiting:
-        node, height = waiting.pop()
-        count += not node.is_primitive
-        if height > TALLEST or count > MOST:
-            return False
-        waiting.extend((child, height + 1) for group in node.children for child in group)
-    return True
-
-
-def _other(values: Sequence[Value], current: Value, random: Random) -> Value:
-    """Any of the values but the current one, if there is another.
-
-    Half of the draws from many integers go to one of the four nearest, so that a search can also
-    take small steps.
-    """
-    rest = [v for v in values if v != current]
-    if not rest:
-        return current
-    if len(rest) > _NEAR and isinstance(current, int) and random.random() < 0.5:
-        rest = sorted(rest, key=lambda v: abs(v - current) if isinstance(v, int) else 0)[:_NEAR]
-    return pick(rest, random)
+    if tuple(scope) == first.values:
+        return first
+    mixed = Node(first.symbol, first.alternative, tuple(scope), first.children, first.scheme)
+    return _derived(grammar, mixed, Change(kind="values", path=()), random)
