@@ -14,15 +14,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from searchspace.grammar import Alternative, Arithmetic, Drawn, Grammar, Item, Literal, Scalar
-from searchspace.primitives import PRIMITIVES
 from searchspace.primitives.base import Primitive
 from searchspace.recursion import Recursion
 from searchspace.tree import Value
 
 
-def branching_rate(
-    grammar: Grammar, primitives: Mapping[str, Primitive] = PRIMITIVES
-) -> tuple[float, str]:
+def branching_rate(grammar: Grammar) -> tuple[float, str]:
     """The largest mean number of descendants of its own kind that an expansion has, and whose.
 
     Alternatives count by their weights and variables by the mean of their domains; constraints are
@@ -31,7 +28,7 @@ def branching_rate(
     Returns:
         The rate and the rule with the most descendants; 0 and the start where nothing recurs.
     """
-    recursion = Recursion(grammar.rules, primitives)
+    recursion = Recursion(grammar.rules, grammar.primitives)
     names = sorted(recursion.circling(grammar.start))
     if not names:
         return 0.0, grammar.start
@@ -40,7 +37,7 @@ def branching_rate(
         rule = grammar.rules[name]
         total = sum(alternative.weight for alternative in rule.alternatives)
         for alternative in rule.alternatives:
-            for item, times in _occurrences(alternative, len(rule.parameters), primitives):
+            for item, times in _occurrences(alternative, len(rule.parameters), grammar.primitives):
                 if item.symbol in names:
                     share = alternative.weight / total
                     means[row, names.index(item.symbol)] += share * times

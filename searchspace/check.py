@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from searchspace import draws
+from searchspace.build import flow
 from searchspace.grammar import Domain, Drawn, Grammar, Item, Scalar, evaluate
+from searchspace.shapes import ShapeError
+from searchspace.table import table_of
 from searchspace.tree import Node, Value
 
 
@@ -14,12 +17,23 @@ class TreeError(ValueError):
 
 
 def check(grammar: Grammar, root: Node) -> None:
-    """Raise `TreeError` unless the grammar generates the tree."""
+    """Raise `TreeError` unless the grammar generates the tree for its input."""
     if root.symbol != grammar.start or root.is_primitive:
         raise TreeError(
             f"a tree of {grammar.name} begins with '{grammar.start}'; got '{root.symbol}'"
         )
     _rule(grammar, root, (), root.symbol)
+    table, limits = table_of(grammar), grammar.limits
+    if limits.nodes and table.nodes(root) > limits.nodes:
+        raise TreeError(f"a tree has at most {limits.nodes} nodes; got {table.nodes(root)}")
+    if table.flow(root, grammar.input) is None:
+        try:
+            flow(root, grammar.input)
+        except ShapeError as fault:
+            raise TreeError(str(fault)) from None
+        raise TreeError(
+            f"a tensor has at most {limits.elements} elements; some in the tree is larger"
+        )
 
 
 def _rule(grammar: Grammar, node: Node, arguments: Sequence[Value], where: str) -> None:

@@ -17,7 +17,7 @@ from searchspace.grammar import Alternative, Domain, Drawn, Item, Scalar, evalua
 from searchspace.rest import Copies, End, Join, Only, Rest, Row
 from searchspace.scope import Scope, needs, options
 from searchspace.shapes import TensorSpec
-from searchspace.table import Table
+from searchspace.table import DEEPEST, Table
 from searchspace.tree import PRIMITIVE, Node, Path
 
 FREE = 60
@@ -130,7 +130,8 @@ class Derivation:
 
     def _kept(self, guide: Node, at: _At) -> TensorSpec | None:
         """What leaves the guide, if it fits here as it is."""
-        if at.level is not None:
+        room = at.height + DEEPEST - FREE
+        if at.level is not None or self._table.height(guide) > room:
             return None
         out = self._table.flow(guide, at.spec)
         behind = None if out is None else at.rest.size(out)
@@ -318,7 +319,8 @@ class Derivation:
         values = self._arguments(item, scope, at, guide, changed)
         if not item.is_primitive:
             return self._rule(item.symbol, values, at, guide, trail)
-        if guide is not None and trail is None and _agrees(item, scope, guide):
+        same = guide is not None and guide.values == values and _agrees(item, scope, guide)
+        if guide is not None and same and trail is None:
             kept = self._kept(guide, at)
             if kept is not None:
                 return guide, kept

@@ -73,8 +73,9 @@ def options(alternative: Alternative, arity: int, index: int, scope: tuple[Value
 
 def looked_at(alternative: Alternative, arity: int, known: int) -> frozenset[int]:
     """Indices below `known` of the variables that the constraints of later ones look at."""
-    later = _looked_at(alternative, arity)[known - arity :]
-    return later[0] if later else frozenset()
+    if known >= arity + len(alternative.draws):
+        return frozenset()
+    return _looked_at(alternative, arity)[known - arity]
 
 
 @lru_cache(maxsize=200_000)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from searchspace import draws
 from searchspace.grammar import Alternative, Grammar, Item
-from searchspace.primitives.base import Primitive
 from searchspace.rest import End, Row
 from searchspace.scope import Scope, arguments, assignments, live, needs
 from searchspace.shapes import ShapeError, TensorSpec
@@ -24,13 +22,13 @@ class Misfit:
     """What reaches it, and the cure."""
 
 
-def first_misfit(grammar: Grammar, primitives: Mapping[str, Primitive]) -> Misfit | None:
+def first_misfit(grammar: Grammar) -> Misfit | None:
     """The first item of the start that takes nothing that can reach it; None if trees fit.
 
     Raises:
         EndlessError: recursion that counts does not end.
     """
-    table = Table(grammar, primitives)
+    table = Table(grammar)
     smallest: int | None = None
     for alternative in grammar.rules[grammar.start].alternatives:
         row = Row.whole(table, alternative.items, (), End(), table.level, 1, alternative)
@@ -69,7 +67,7 @@ def _message(
     reason = ""
     if item.is_primitive and not item.groups:
         spec, scope = min(states, key=str)
-        primitive = table.primitives[item.symbol]
+        primitive = table.grammar.primitives[item.symbol]
         known = needs(alternative, 0)[alternative.items.index(item)]
         extended = next(assignments(alternative, 0, scope, known))
         try:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from searchspace.primitives.base import Primitive
 from searchspace.shapes import TensorSpec
 from searchspace.tree import Value
 
@@ -201,5 +202,7 @@ class Grammar:
     """How large trees and tensors may be."""
     schemes: tuple[str, ...]
     """Precision schemes that a block may take; `float` alone unless quantization is searched."""
+    primitives: Mapping[str, Primitive]
+    """What its terminals may be, by name."""
     text: str
     """The text that it was read from."""

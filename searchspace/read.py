@@ -115,6 +115,7 @@ class _Reader:
             start=start,
             limits=SizeLimits(**self.sizes),
             schemes=schemes,
+            primitives=self.primitives,
             text=self.text.text,
         )
         self.check_trees(grammar, resolver)
@@ -228,7 +229,7 @@ class _Reader:
         """Raise if trees grow without end, or none fits the input."""
         start = self.heads[grammar.start][1]
         try:
-            rate, rule = branching_rate(grammar, self.primitives)
+            rate, rule = branching_rate(grammar)
             if rate > 1 and not grammar.limits.nodes:
                 raise self.fault(
                     f"an expansion of '{rule}' leads to {rate:.3g} more of its kind on average, "
@@ -236,7 +237,7 @@ class _Reader:
                     "alternatives that hold it, or add a line such as 'limit nodes <= 300'",
                     self.heads[rule][1],
                 )
-            misfit = first_misfit(grammar, self.primitives)
+            misfit = first_misfit(grammar)
         except EndlessError as fault:
             raise self.fault(str(fault), self.heads[fault.symbol][1]) from None
         if misfit is not None:

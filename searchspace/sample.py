@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from random import Random
 
 from searchspace.architecture import Architecture
 from searchspace.choose import RandomChooser
 from searchspace.derive import Derivation, DrawError
 from searchspace.grammar import Grammar
-from searchspace.table import Table
+from searchspace.table import table_of
 
-__all__ = ["DrawError", "sample", "table_of"]
+__all__ = ["DrawError", "sample"]
 
 
 def sample(grammar: Grammar, random: Random, *, rows: bool = False) -> Architecture:
@@ -31,9 +30,3 @@ def sample(grammar: Grammar, random: Random, *, rows: bool = False) -> Architect
     """
     root = Derivation(table_of(grammar), RandomChooser(random), rows=rows).root()
     return Architecture(space=grammar.name, root=root)
-
-
-@lru_cache(maxsize=8)
-def table_of(grammar: Grammar) -> Table:
-    """The grammar's table, which fills as it is used; the latest few are kept."""
-    return Table(grammar)

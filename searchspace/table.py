@@ -11,12 +11,11 @@ such rules may be expanded inside each other. For all other rules an entry is co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import product
 
 from searchspace import draws
 from searchspace.grammar import Alternative, Grammar, Item
-from searchspace.primitives import PRIMITIVES
-from searchspace.primitives.base import Primitive
 from searchspace.recursion import Recursion
 from searchspace.scope import Scope, arguments, assignments, counts, live, needs, used
 from searchspace.shapes import ShapeError, TensorSpec
@@ -46,9 +45,9 @@ class EndlessError(ValueError):
 class Table:
     """The table of one grammar."""
 
-    def __init__(self, grammar: Grammar, primitives: Mapping[str, Primitive] = PRIMITIVES) -> None:
-        self.grammar, self.primitives = grammar, primitives
-        self.recursion = Recursion(grammar.rules, primitives)
+    def __init__(self, grammar: Grammar) -> None:
+        self.grammar = grammar
+        self.recursion = Recursion(grammar.rules, grammar.primitives)
         self.level = self.recursion.level + 1 if self.recursion.level else 0
         """Highest level of any entry."""
         self._entries: dict[object, Outs] = {}
@@ -56,7 +55,7 @@ class Table:
         self._height = 0
         self._applied: dict[object, TensorSpec | None] = {}
         self._flows: dict[tuple[Node, TensorSpec], TensorSpec | None] = {}
-        self._nodes: dict[Node, int] = {}
+        self._measures: dict[Node, tuple[int, int]] = {}
         self._fitting: dict[tuple[str, Scope], tuple[int, ...]] = {}
         self._deep: dict[Item, bool] = {}
 
@@ -87,7 +86,7 @@ class Table:
             return self._applied[key]
         if len(self._applied) >= HELD:
             self._applied.clear()
-        primitive = self.primitives[name]
+        primitive = self.grammar.primitives[name]
         try:
             out: TensorSpec | None = primitive.result(spec, primitive.named(values), inner)
         except ShapeError:
@@ -97,7 +96,7 @@ class Table:
 
     def inside(self, name: str, values: Scope, spec: TensorSpec) -> TensorSpec | None:
         """The spec that enters a primitive's sequences; None: the primitive does not serve it."""
-        primitive = self.primitives[name]
+        primitive = self.grammar.primitives[name]
         try:
             return primitive.inside(spec, primitive.named(values))
         except ShapeError:
@@ -105,7 +104,7 @@ class Table:
 
     def times(self, name: str, values: Scope) -> int:
         """How many copies of its sequences a primitive builds."""
-        primitive = self.primitives[name]
+        primitive = self.grammar.primitives[name]
         return primitive.copies(primitive.named(values))
 
     def within(self, spec: TensorSpec | None) -> TensorSpec | None:
@@ -147,13 +146,21 @@ class Table:
 
     def nodes(self, node: Node) -> int:
         """Nodes of a tree, every copy that is built counted."""
-        found = self._nodes.get(node)
+        return self._measured(node)[0]
+
+    def height(self, node: Node) -> int:
+        """Nodes on the longest way down a tree."""
+        return self._measured(node)[1]
+
+    def _measured(self, node: Node) -> tuple[int, int]:
+        found = self._measures.get(node)
         if found is None:
-            if len(self._nodes) >= HELD // 4:
-                self._nodes.clear()
+            if len(self._measures) >= HELD // 4:
+                self._measures.clear()
             times = self.times(node.symbol, node.values) if node.is_primitive else 1
-            found = 1 + times * sum(self.nodes(child) for child in node.flat())
-            self._nodes[node] = found
+            inner = [self._measured(child) for child in node.flat()]
+            nodes = 1 + times * sum(count for count, _ in inner)
+            found = self._measures[node] = (nodes, 1 + max((h for _, h in inner), default=0))
         return found
 
     # What an item, a row of items or a rule can do.
@@ -304,6 +311,12 @@ class Table:
             self._held = 1 + len(kept)
         self._entries[key] = kept
         return kept
+
+
+@lru_cache(maxsize=8)
+def table_of(grammar: Grammar) -> Table:
+    """The grammar's table, which fills as it is used; the latest few are kept."""
+    return Table(grammar)
 
 
 _Entry = Callable[[Item, Sequence[Value], TensorSpec, int], Outs]

@@ -16,7 +16,7 @@ from searchspace.architecture import Architecture
 from searchspace.choose import RandomChooser
 from searchspace.derive import Change, Derivation
 from searchspace.grammar import Drawn, Grammar, Item
-from searchspace.sample import table_of
+from searchspace.table import table_of
 from searchspace.tree import Node, Path, at, walk
 
 _TRIES = 100

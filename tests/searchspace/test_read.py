@@ -573,9 +573,9 @@ def test_wrong_options_are_refused(options, message):
         _HEAD + "domain k = 4 | 5\nnet -> f(b) with a, b : k where a < b\n"
         "f(n) -> depthwise(n) eca ^ n where n > 4\n",
         # A recursion that counts down.
-        _HEAD + "net -> f(9)\nf(n) -> eca f(n - 1) where n > 0 | shift where n == 0\n",
+        _HEAD + "net -> f(9)\nf(n) -> eca f(n - 1) where n > 0 | bias where n == 0\n",
         # Rules may be called like words of the language where these cannot stand.
-        _HEAD + "net -> space step domains\nspace -> eca\nstep -> shift\ndomains -> eca\n",
+        _HEAD + "net -> space step domains\nspace -> eca\nstep -> bias\ndomains -> eca\n",
         # Keywords, a parameter that hides a domain, tabs, a comment between, no last line break.
         _HEAD + "domain k\t= 3 | 5 # sizes\nnet -> f(k: 3) depthwise(kernel: k)\n"
         "# of one kernel\n\n  # more\nf(k)\tis\tblock\n   -> depthwise(k)",
@@ -611,7 +611,6 @@ def test_the_typed_values_of_a_file():
     assert (first.weight, second.weight) == (2.0, 0.5)
     assert [item.symbol for item in first.items] == ["stem", "stage", "global_pool", "classifier"]
     assert [bool(i.repeat and i.repeat.same) for i in second.items] == [False, True]
-    assert grammar.rules["net"].heights == (4, 4)
     texts = {to_text(sample(grammar, Random(seed)).root) for seed in range(40)}
     assert any("classifier(5)" in text for text in texts)
     assert all("classifier(7)" not in text for text in texts)
@@ -619,7 +618,7 @@ def test_the_typed_values_of_a_file():
 
 def test_a_primitive_of_any_number_of_sequences_takes_one_or_more():
     several = {**PRIMITIVES, "several": _several()}
-    read_grammar(_HEAD + "net -> several(eca, shift eca)\n", primitives=several)
+    read_grammar(_HEAD + "net -> several(eca, bias eca)\n", primitives=several)
     read_grammar(_HEAD + "net -> several(eca)\n", primitives=several)
     message = _message(_HEAD + "net -> several\n", primitives=several)
     assert "several(…) takes at least 1 argument; got 0" in message

@@ -7,11 +7,11 @@ from strategies import SCHEMES, drawn, seeds, shipped, small_grammars
 from searchspace.build import flow
 from searchspace.check import check
 from searchspace.read import read_grammar
-from searchspace.sample import TALLEST
 from searchspace.shapes import vector
+from searchspace.table import DEEPEST
 from searchspace.text import from_text
 from searchspace.tree import Node, at, walk
-from searchspace.vary import crossover, mutate, redraw, refit, sites
+from searchspace.vary import crossover, mutate, redraw, sites
 
 _HEAD = "space s : image[8, 16, 16] -> classes[2]\n"
 
@@ -239,25 +239,49 @@ def test_the_blocks_of_a_child_come_from_its_parents():
     assert both > 10
 
 
-def test_a_refit_keeps_what_fits_and_draws_anew_what_does_not():
+def test_a_change_keeps_below_what_fits_and_draws_anew_what_does_not():
     text = (
-        "domain n = 1 .. 9\ndomain k = 3 .. 99 step 2\nnet -> f(n)\n"
+        "domain n = 1 .. 9\ndomain k = 3 .. 99 step 2\nnet -> f(a) with a : n\n"
         "f(x) -> depthwise(k) eca ^ x with y : n where y >= x\n"
     )
-    grammar = read_grammar(_HEAD + text)
-    node = next(
-        node
-        for node in (drawn(grammar, seed).root.flat()[0] for seed in range(200))
-        if node.values == (2, 5)
+    grammar, random = read_grammar(_HEAD + text), Random(0)
+    root = from_text("net:0(2)[f:0(2,5)[depthwise(7); eca*2]]")
+    check(grammar, root)
+    (site,) = [site for site in sites(grammar, root) if site.label == "net.a"]
+    kept, anew = 0, 0
+    for _ in range(60):
+        (a,), ((f,),) = (after := redraw(grammar, root, site, random)).values, after.children
+        check(grammar, after)
+        assert a != 2
+        assert f.children[0] == root.flat()[0].children[0]
+        assert len(f.children[1]) == a
+        if a <= 5:
+            kept += 1
+            assert f.values == (a, 5)
+        else:
+            anew += 1
+            assert f.values[1] >= a
+    assert kept > 5
+    assert anew > 5
+
+
+def test_a_change_of_shape_redraws_what_no_longer_fits():
+    text = (
+        "domain w = 4 | 8 | 16\nnet -> strided_conv(a, 1) part ^ 3 with a : w\n"
+        "part -> shift | residual(shift) | depthwise(3)\n"
     )
-    kept = refit(grammar, node, (5,), Random(0))
-    assert kept.values == (5, 5)
-    assert kept.children[0] == node.children[0]
-    assert len(kept.children[1]) == 5
-    anew = refit(grammar, node, (6,), Random(0))
-    assert anew.values[0] == 6
-    assert anew.values[1] >= 6
-    assert refit(grammar, node, (2,), Random(0)) is node
+    grammar, random = read_grammar(_HEAD + text), Random(0)
+    root = from_text(
+        "net:0(8)[strided_conv(8,1); part:0[shift] part:1[residual[shift]] part:0[shift]]"
+    )
+    check(grammar, root)
+    (site,) = [site for site in sites(grammar, root) if site.label == "net.a"]
+    for _ in range(40):
+        after = redraw(grammar, root, site, random)
+        check(grammar, after)
+        parts = [part.alternative for part in after.children[1]]
+        # `shift` needs five channels: with four only `depthwise` is left.
+        assert parts == ([2, 2, 2] if after.values == (4,) else [0, 1, 0])
 
 
 @pytest.mark.parametrize("variation", ["mutation", "crossover"])
@@ -275,7 +299,7 @@ def test_trees_do_not_outgrow_what_can_be_read(variation):
         # Selection for height, which is what would let trees grow.
         chain = max(new, chain, key=lambda a: len(a.text))
     depth = max(len(path) for path, _ in walk(chain.root))
-    assert 20 < depth < TALLEST
+    assert 20 < depth < DEEPEST
 
 
 def test_equal_copies_in_a_row_change_together_where_asked():
