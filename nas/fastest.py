@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from searchspace import draws
 from searchspace.architecture import Architecture
-from searchspace.grammar import Drawn, Grammar, Item, evaluate
-from searchspace.tree import PRIMITIVE, Node, Value
+from searchspace.choose import InOrder
+from searchspace.derive import Derivation
+from searchspace.grammar import Grammar
+from searchspace.table import table_of
 from searchspace.vary import mutate
 
 PATIENCE = 400
@@ -16,11 +17,12 @@ PATIENCE = 400
 
 
 def smallest(grammar: Grammar) -> Architecture:
-    """The tree with the lowest alternatives and the first value of every domain.
+    """The tree with the smallest alternatives and the first value of every domain.
 
-    Where a constraint forbids the first value, the first that leaves the rest a choice.
+    Where a constraint or a shape forbids the first value, the first that can be completed.
     """
-    return Architecture(space=grammar.name, root=_rule(grammar, grammar.start, ()))
+    root = Derivation(table_of(grammar), InOrder()).root(smallest=True)
+    return Architecture(space=grammar.name, root=root)
 
 
 def fastest(
@@ -46,36 +48,3 @@ def fastest(
         if found < least:
             best, least, failures = candidate, found, 0
     return best, least
-
-
-def _rule(grammar: Grammar, symbol: str, arguments: tuple[Value, ...]) -> Node:
-    rule = grammar.rules[symbol]
-    fits = [i for i, a in enumerate(rule.alternatives) if draws.count(a, arguments)]
-    index = min(fits, key=lambda i: rule.heights[i])
-    alternative = rule.alternatives[index]
-    scope = arguments
-    for position in range(len(alternative.draws)):
-        left = draws.options(alternative, len(arguments), position, scope)
-        scope = (*scope, left[0][0])
-    children = tuple(_group(grammar, item, scope) for item in alternative.items)
-    scheme = grammar.schemes[0] if rule.is_block else ""
-    return Node(symbol, index, scope, children, scheme)
-
-
-def _group(grammar: Grammar, item: Item, scope: tuple[Value, ...]) -> tuple[Node, ...]:
-    count: Value = 1
-    if item.repeat is not None:
-        counted = item.repeat.count
-        count = counted.domain.values[0] if isinstance(counted, Drawn) else evaluate(counted, scope)
-    assert isinstance(count, int)
-    return (_item(grammar, item, scope),) * count if count else ()
-
-
-def _item(grammar: Grammar, item: Item, scope: tuple[Value, ...]) -> Node:
-    values = tuple(
-        s.domain.values[0] if isinstance(s, Drawn) else evaluate(s, scope) for s in item.scalars
-    )
-    if not item.is_primitive:
-        return _rule(grammar, item.symbol, values)
-    children = tuple(tuple(_item(grammar, i, scope) for i in group) for group in item.groups)
-    return Node(item.symbol, PRIMITIVE, values, children)

@@ -85,6 +85,20 @@ class RandomChooser:
             yield left.pop(index)
 
 
+class InOrder:
+    """Offers options as the grammar lists them."""
+
+    def order(
+        self,
+        question: Question,
+        options: Sequence[_V],
+        weights: Sequence[float] | None,
+        current: _V | None,
+    ) -> Iterator[_V]:
+        """See `Chooser`."""
+        return iter(options)
+
+
 def ordered(
     chooser: Chooser,
     question: Question,

@@ -79,13 +79,18 @@ class Derivation:
         self._most = self._grammar.limits.nodes or MOST
         self._used, self._times = 0, 1
 
-    def root(self, guide: Node | None = None) -> Node:
+    def root(self, guide: Node | None = None, *, smallest: bool = False) -> Node:
         """A tree of the grammar.
+
+        Args:
+            guide: a tree of it whose choices come first.
+            smallest: take the alternatives with the fewest nodes.
 
         Raises:
             DrawError: the space has no tree as large as is allowed.
         """
-        at = _At(self._grammar.input, End(), None, FREE, ())
+        level = self._table.level if smallest else None
+        at = _At(self._grammar.input, End(), level, FREE, ())
         trail = self._change.path if self._change else None
         node, _ = self._rule(self._grammar.start, (), at, guide, trail)
         if self._used > self._most:

@@ -101,7 +101,7 @@ class Recursion:
     def _always_of(self, item: Item, found: Mapping[str, int]) -> int | None:
         if item.repeat is not None or item.groups:
             return None
-        if item.symbol in self._primitives:
+        if item.is_primitive:
             return 1 if self._primitives[item.symbol].total else None
         return found.get(item.symbol)
 

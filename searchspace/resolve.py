@@ -78,6 +78,9 @@ class Resolver:
                 message = f"a weight must be above 0, and at most {_HEAVIEST}"
                 raise self.fault(message, parts["weight"])
         drawn = self._drawn(parts["with"], parameters) if "with" in parts else ()
+        # In the order of use, so that each is chosen when the shape that it meets is known.
+        words = [str(t) for t in parts["items"].scan_values(lambda t: t in dict(drawn))]
+        drawn = tuple(sorted(drawn, key=lambda d: words.index(d[0]) if d[0] in words else 999_999))
         scope = (*parameters, *(name for name, _ in drawn))
         where: tuple[Comparison, ...] = ()
         if "where" in parts:

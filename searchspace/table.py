@@ -61,19 +61,20 @@ class Table:
 
     def levels(self, item: Item, most: int) -> range:
         """Levels at which an item's entries can differ, up to `most`, lowest first."""
-        deep = self._deep.get(item)
-        if deep is None:
-            deep = self._deep[item] = self._holds_recursion(item)
-        return range(most + 1) if deep else range(1)
+        return range(most + 1) if self.holds_recursion(item) else range(1)
 
     def row_levels(self, items: Sequence[Item], most: int) -> range:
         """As `levels`, for items in a row."""
         return max([self.levels(item, most) for item in items], key=len, default=range(1))
 
-    def _holds_recursion(self, item: Item) -> bool:
-        return item.symbol in self.recursion.deep or any(
-            self._holds_recursion(inner) for group in item.groups for inner in group
-        )
+    def holds_recursion(self, item: Item) -> bool:
+        """Whether trees of the item can hold a recursive rule."""
+        deep = self._deep.get(item)
+        if deep is None:
+            inner = [i for group in item.groups for i in group]
+            deep = item.symbol in self.recursion.deep or any(map(self.holds_recursion, inner))
+            self._deep[item] = deep
+        return deep
 
     # What one primitive does.
 

@@ -7,18 +7,19 @@ strategy searches the part of the space in which every row repeats one block.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import optuna
 
 from nas.strategies.base import Problem
 from nas.trial import Trial
-from searchspace import draws
 from searchspace.architecture import Architecture
-from searchspace.grammar import Alternative, Drawn, Item, Scalar, evaluate
-from searchspace.sample import DEEPEST
-from searchspace.tree import PRIMITIVE, Node, Value
+from searchspace.choose import Question
+from searchspace.derive import Derivation
+from searchspace.table import table_of
 
+_V = TypeVar("_V")
 _PATIENCE = 50
 
 
@@ -60,7 +61,8 @@ class TPEStrategy:
         if self._first:
             return None, self._first.pop(0)
         trial = self._study.ask()
-        root = _Derivation(self._problem, trial).rule(self._problem.grammar.start, (), "")
+        table = table_of(self._problem.grammar)
+        root = Derivation(table, _Suggested(trial), rows=True).root()
         return trial, Architecture(space=self._problem.grammar.name, root=root)
 
     def tell(self, trials: Sequence[Trial]) -> None:
@@ -78,76 +80,30 @@ class TPEStrategy:
         self._pending = []
 
 
-class _Derivation:
-    """One derivation whose every draw is a parameter of an Optuna trial, named by its place."""
+class _Suggested:
+    """Offers options in the order in which a trial of the estimator ranks them.
 
-    def __init__(self, problem: Problem, trial: optuna.Trial) -> None:
-        self._grammar, self._trial = problem.grammar, trial
+    A choice is a parameter of the trial, named by its place. Which options there are may depend on
+    earlier choices, so the parameter is the rank as a share of their number, whose range never
+    changes. The other options follow by their distance, for where the first cannot be completed.
+    """
 
-    def rule(self, symbol: str, arguments: Sequence[Value], place: str, depth: int = 0) -> Node:
-        rule = self._grammar.rules[symbol]
-        fits = [i for i, a in enumerate(rule.alternatives) if draws.count(a, arguments)]
-        height = DEEPEST - depth
-        low = [i for i in fits if rule.heights[i] <= height] or [
-            min(fits, key=lambda i: rule.heights[i])
-        ]
-        index = int(self.choose(f"{place}{symbol}", low))
-        alternative = rule.alternatives[index]
-        where = f"{place}{symbol}:{index}."
-        scope = self.variables(alternative, arguments, where)
-        children = tuple(
-            self.group(item, scope, f"{where}{i}.", depth + 1)
-            for i, item in enumerate(alternative.items)
-        )
-        scheme = ""
-        if rule.is_block:
-            scheme = str(self.choose(f"{where}scheme", self._grammar.schemes))
-        return Node(symbol, index, scope, children, scheme)
+    def __init__(self, trial: optuna.Trial) -> None:
+        self._trial = trial
 
-    def variables(
-        self, alternative: Alternative, arguments: Sequence[Value], where: str
-    ) -> tuple[Value, ...]:
-        scope = tuple(arguments)
-        for index, (name, _) in enumerate(alternative.draws):
-            options = draws.options(alternative, len(arguments), index, scope)
-            scope = (*scope, self.choose(f"{where}{name}", [value for value, _ in options]))
-        return scope
+    def order(
+        self,
+        question: Question,
+        options: Sequence[_V],
+        weights: Sequence[float] | None,
+        current: _V | None,
+    ) -> Iterator[_V]:
+        """See `searchspace.choose.Chooser`."""
+        share = self._trial.suggest_float(f"{question.kind} {_name(question.place)}", 0.0, 1.0)
+        rank = min(int(share * len(options)), len(options) - 1)
+        yield from (options[i] for i in sorted(range(len(options)), key=lambda i: abs(i - rank)))
 
-    def group(self, item: Item, scope: Sequence[Value], where: str, depth: int) -> tuple[Node, ...]:
-        if item.repeat is None:
-            return (self.one(item, scope, where, depth),)
-        count = self.scalar(item.repeat.count, scope, f"{where}count")
-        assert isinstance(count, int)
-        return (self.one(item, scope, where, depth),) * count
 
-    def one(self, item: Item, scope: Sequence[Value], where: str, depth: int) -> Node:
-        values = tuple(
-            self.scalar(scalar, scope, f"{where}{item.symbol}.{i}")
-            for i, scalar in enumerate(item.scalars)
-        )
-        if not item.is_primitive:
-            return self.rule(item.symbol, values, where, depth)
-        children = tuple(
-            tuple(
-                self.one(inner, scope, f"{where}{g}.{i}.", depth + 1)
-                for i, inner in enumerate(sequence)
-            )
-            for g, sequence in enumerate(item.groups)
-        )
-        return Node(item.symbol, PRIMITIVE, values, children)
-
-    def scalar(self, scalar: Scalar, scope: Sequence[Value], name: str) -> Value:
-        if isinstance(scalar, Drawn):
-            return self.choose(name, scalar.domain.values)
-        return evaluate(scalar, scope)
-
-    def choose(self, name: str, options: Sequence[Value]) -> Value:
-        """One of the options, by its rank: ordered options keep their order for the estimator.
-
-        Which options there are may depend on earlier draws, so the parameter is the rank as a
-        share of their number, whose range never changes.
-        """
-        if len(options) == 1:
-            return options[0]
-        share = self._trial.suggest_float(name, 0.0, 1.0)
-        return options[min(int(share * len(options)), len(options) - 1)]
+def _name(place: object) -> str:
+    """A place as text: its labels from the root on."""
+    return ".".join(map(_name, place)) if isinstance(place, tuple) else str(place)

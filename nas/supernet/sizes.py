@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import TypeVar
 
-from searchspace import draws
+from searchspace.choose import Chooser, Question, RandomChooser
+from searchspace.derive import Derivation
 from searchspace.grammar import (
     Alternative,
     Arithmetic,
@@ -23,8 +25,10 @@ from searchspace.grammar import (
     evaluate,
 )
 from searchspace.primitives import PRIMITIVES
-from searchspace.sample import expand, one, sample
+from searchspace.table import table_of
 from searchspace.tree import Node, Value
+
+_V = TypeVar("_V")
 
 Pick = Callable[[Sequence[int]], int]
 """`max` or `min`."""
@@ -42,8 +46,30 @@ def extreme(grammar: Grammar, random: Random, pick: Pick) -> Node:
     Args:
         pick: `max` for the largest networks, `min` for the smallest.
     """
-    pusher = _Pusher(grammar, pick, feeding(grammar, STRIDE), random)
-    return pusher.rule(sample(grammar, random).root, ())
+    ends = _Ends(RandomChooser(random), pick, feeding(grammar, STRIDE))
+    return Derivation(table_of(grammar), ends).root()
+
+
+class _Ends:
+    """Offers sizes from one end to the other; leaves all else to another chooser."""
+
+    def __init__(self, chooser: Chooser, pick: Pick, opposite: frozenset[str]) -> None:
+        self._chooser, self._pick, self._opposite = chooser, pick, opposite
+
+    def order(
+        self,
+        question: Question,
+        options: Sequence[_V],
+        weights: Sequence[float] | None,
+        current: _V | None,
+    ) -> Iterator[_V]:
+        """See `searchspace.choose.Chooser`."""
+        domain = question.domain
+        sizes = [option for option in options if isinstance(option, int)]
+        if domain is None or len(sizes) < len(options):
+            return self._chooser.order(question, options, weights, current)
+        largest_first = (self._pick is max) != (domain.name in self._opposite)
+        return iter(sorted(sizes, reverse=largest_first))
 
 
 def largest_relative(grammar: Grammar, root: Node) -> Node:
@@ -52,7 +78,7 @@ def largest_relative(grammar: Grammar, root: Node) -> Node:
     It bounds the shapes of `root`'s weights. Constraints are ignored, so it may lie outside the
     space.
     """
-    return _Pusher(grammar, max, frozenset(), None).rule(root, ())
+    return _Largest(grammar).rule(root, ())
 
 
 def feeding(grammar: Grammar, parameter: str) -> frozenset[str]:
@@ -79,76 +105,24 @@ def counting(grammar: Grammar) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pusher:
-    """Moves the sizes of a tree to one end."""
+class _Largest:
+    """Moves the sizes of a tree to the largest of their domains, counts and constraints aside."""
 
     grammar: Grammar
-    pick: Pick
-    opposite: frozenset[str]
-    """Domains that are moved to the other end."""
-    random: Random | None
-    """For new copies; None: keep counts, and ignore constraints."""
-
-    def best(self, domain: Domain, values: Sequence[Value], old: Value) -> Value:
-        sizes = [v for v in values if isinstance(v, int)]
-        if len(sizes) < len(values):
-            return old
-        if domain.name in self.opposite:
-            return min(sizes) if self.pick is max else max(sizes)
-        return self.pick(sizes)
 
     def rule(self, node: Node, arguments: Sequence[Value]) -> Node:
-        rule = self.grammar.rules[node.symbol]
-        arity = len(rule.parameters)
-        scope = [*arguments, *node.values[arity:]]
-        if self.random and not draws.keeps(rule.alternatives[node.alternative], scope):
-            node = expand(self.grammar, node.symbol, arguments, self.random)
-            scope = list(node.values)
-        alternative = rule.alternatives[node.alternative]
-        self.push(alternative, scope, arity)
+        alternative = self.grammar.rules[node.symbol].alternatives[node.alternative]
+        drawn = zip(alternative.draws, node.values[len(arguments) :], strict=True)
+        scope = (*arguments, *(_largest(domain, old) for (_, domain), old in drawn))
         children = tuple(
-            self.group(item, nodes, scope)
+            tuple(self.item(item, child, scope) for child in nodes)
             for item, nodes in zip(alternative.items, node.children, strict=True)
         )
-        return Node(node.symbol, node.alternative, tuple(scope), children, node.scheme)
-
-    def push(self, alternative: Alternative, scope: list[Value], arity: int) -> None:
-        """Move the variables in turn until none can go further within the constraints."""
-        moved = True
-        while moved:
-            moved = False
-            for index, (_, domain) in enumerate(alternative.draws):
-                here = scope[arity + index]
-                options: Sequence[Value] = domain.values
-                if self.random:
-                    options = (here, *draws.others(alternative, scope, arity, index))
-                scope[arity + index] = self.best(domain, options, here)
-                moved |= scope[arity + index] != here
-
-    def group(
-        self, item: Item, nodes: tuple[Node, ...], scope: Sequence[Value]
-    ) -> tuple[Node, ...]:
-        count = len(nodes)
-        if item.repeat is not None and self.random:
-            how_often = item.repeat.count
-            if isinstance(how_often, Drawn):
-                wanted = self.best(how_often.domain, how_often.domain.values, count)
-            else:
-                wanted = evaluate(how_often, scope)
-            assert isinstance(wanted, int)
-            missing = wanted - count
-            if item.repeat.same:
-                nodes = (nodes[:1] or (one(self.grammar, item, scope, self.random),)) * wanted
-            else:
-                new = (one(self.grammar, item, scope, self.random) for _ in range(missing))
-                nodes = (*nodes[:wanted], *new)
-        return tuple(self.item(item, node, scope) for node in nodes)
+        return Node(node.symbol, node.alternative, scope, children, node.scheme)
 
     def item(self, item: Item, node: Node, scope: Sequence[Value]) -> Node:
         values = tuple(
-            self.best(scalar.domain, scalar.domain.values, old)
-            if isinstance(scalar, Drawn)
-            else evaluate(scalar, scope)
+            _largest(scalar.domain, old) if isinstance(scalar, Drawn) else evaluate(scalar, scope)
             for scalar, old in zip(item.scalars, node.values, strict=False)
         )
         if not item.is_primitive:
@@ -158,6 +132,11 @@ class _Pusher:
             for items, nodes in zip(item.groups, node.children, strict=True)
         )
         return Node(node.symbol, node.alternative, values, children)
+
+
+def _largest(domain: Domain, old: Value) -> Value:
+    sizes = [value for value in domain.values if isinstance(value, int)]
+    return max(sizes) if sizes else old
 
 
 _Sources = dict[tuple[str, int], set[str]]
