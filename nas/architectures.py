@@ -72,7 +72,8 @@ def find_architecture(
         architecture, spec = design.architecture, design.spec
         if space is not None:
             made = classes or flow(architecture.root, spec).channels
-            check(load_space(space, classes=made, schemes=(FLOAT, *SCHEMES)), architecture.root)
+            grammar = load_space(space, spec=spec, classes=made, schemes=(FLOAT, *SCHEMES))
+            check(grammar, architecture.root)
         found = Found(architecture=architecture, spec=spec, name=architecture.space)
     else:
         raise UsageError(

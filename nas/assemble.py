@@ -82,14 +82,15 @@ def assemble(config: Config) -> Parts:
     target = get_target(config.target)
     add_primitives(config.primitives)
     find("strategy", config.strategy, STRATEGIES)  # a misspelt name must not leave a run behind
+    spec = image(config.channels, config.resolution, config.resolution)
     grammar = read_grammar(
         config.space_text,
         source=config.space,
+        spec=spec,
         classes=config.classes,
         limits=config.limits,
         schemes=_schemes(config, target),
     )
-    spec = image(config.channels, config.resolution, config.resolution)
     table = BlockTable(spec, batch=config.batch, precision=config.precision)
     context = Context(
         grammar=grammar,

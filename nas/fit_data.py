@@ -37,6 +37,7 @@ def fit_to_data(config: Config, *, resolution: int | None, classes: int | None) 
     grammar = read_grammar(
         config.space_text,
         source=config.space,
+        spec=data.spec,
         classes=classes or data.classes,
         limits=config.limits,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from searchspace.grammar import Grammar
 from searchspace.read import Limits, read_grammar
+from searchspace.shapes import TensorSpec
 from searchspace.tree import FLOAT
 
 SUFFIX = ".grammar"
@@ -48,6 +49,7 @@ def space_text(name: str) -> str:
 def load_space(
     name: str,
     *,
+    spec: TensorSpec | None = None,
     classes: int | None = None,
     limits: Limits | None = None,
     schemes: tuple[str, ...] = (FLOAT,),
@@ -58,5 +60,5 @@ def load_space(
     """
     source = Path(name).name if "/" in name or name.endswith(SUFFIX) else name + SUFFIX
     return read_grammar(
-        space_text(name), source=source, classes=classes, limits=limits, schemes=schemes
+        space_text(name), source=source, spec=spec, classes=classes, limits=limits, schemes=schemes
     )

@@ -93,6 +93,7 @@ def _narrowed(grammar: Grammar, limits: Limits) -> Grammar:
     before = {name: (values[0], values[-1]) for name, values in integers.items() if values}
     return read_grammar(
         grammar.text,
+        spec=grammar.input,
         classes=grammar.classes,
         limits={**before, **limits},
         schemes=grammar.schemes,

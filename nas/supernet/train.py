@@ -112,12 +112,13 @@ def train_supernet(
 
     Raises:
         BankError: `resume_from` cannot be read or is that of another run.
-        ShapeError: next to no network of the grammar fits the images.
-        ValueError: the batch is no multiple of 4.
+        ValueError: the batch is no multiple of 4, or the grammar is for other inputs than the data.
     """
     schedule = schedule or Schedule()
     if schedule.batch < PATHS or schedule.batch % PATHS:
         raise ValueError(f"the batch must be a multiple of {PATHS}; got {schedule.batch}")
+    if grammar.input != data.spec:
+        raise ValueError(f"the grammar is for {grammar.input}; the data have {data.spec}")
     bank = WeightBank(grammar, data.spec, seed=seed)
     trainer = _Trainer(bank, data, schedule)
     start = trainer.resume(resume_from) if resume_from else 0
@@ -132,30 +133,10 @@ def train_supernet(
     return bank
 
 
-def sandwich(grammar: Grammar, spec: TensorSpec, random: Random) -> list[Node]:
-    """The networks of a step: a largest, a smallest, and random ones, all fit for `spec`.
-
-    Raises:
-        ShapeError: next to no network of the grammar fits.
-    """
-    draws: list[Callable[[], Node]] = [
-        lambda: extreme(grammar, random, max),
-        lambda: extreme(grammar, random, min),
-        *[lambda: sample(grammar, random).root] * (PATHS - 2),
-    ]
-    return [_fitting(draw, spec) for draw in draws]
-
-
-def _fitting(draw: Callable[[], Node], spec: TensorSpec) -> Node:
-    for _ in range(TRIES):
-        root = draw()
-        try:
-            flow(root, spec)
-        except ShapeError as fault:
-            last = fault
-        else:
-            return root
-    raise ShapeError(f"none of {TRIES} networks fits {spec}; the last one: {last}")
+def sandwich(grammar: Grammar, random: Random) -> list[Node]:
+    """The networks of a step: a largest, a smallest, and random ones."""
+    ends = [extreme(grammar, random, max), extreme(grammar, random, min)]
+    return [*ends, *(sample(grammar, random).root for _ in range(PATHS - 2))]
 
 
 class _Trainer:
@@ -174,7 +155,7 @@ class _Trainer:
         images = shifted(self.data.train.images[index], self.schedule.shift, generator)
         quarters = zip(images.chunk(PATHS), self.data.train.labels[index].chunk(PATHS), strict=True)
         losses, keys = [], set[str]()
-        networks = sandwich(self.bank.grammar, self.bank.spec, random)
+        networks = sandwich(self.bank.grammar, random)
         for root, quarter in zip(networks, quarters, strict=True):
             candidate = self.bank.candidate(root)
             losses.append(self._backward(candidate, *quarter))

@@ -151,18 +151,16 @@ def test_training_learns(grammar, data):
 
 
 def test_the_sandwich_holds_both_ends(grammar):
-    widths = [root.values[0] for root in sandwich(grammar, image(1, 8, 8), Random(3))]
+    widths = [root.values[0] for root in sandwich(grammar, Random(3))]
     assert widths[:2] == [16, 8]
     assert len(widths) == 4
 
 
-def test_networks_that_do_not_fit_are_drawn_anew():
+def test_the_networks_of_a_step_fit_the_images():
     grammar = read_grammar(UNFIT)
-    for root in sandwich(grammar, image(1, 8, 8), Random(0)):
-        flow(root, image(1, 8, 8))
-    never = read_grammar(UNFIT.replace("| depthwise(3)", ""), limits={"width": (4, 4)})
-    with pytest.raises(ShapeError, match=r"none of 100 networks fits image\[1, 8, 8\].*shift"):
-        sandwich(never, image(1, 8, 8), Random(0))
+    for seed in range(5):
+        for root in sandwich(grammar, Random(seed)):
+            flow(root, image(1, 8, 8))
 
 
 def test_recalibration_is_the_mean_over_batches(grammar, data):
