@@ -14,10 +14,10 @@ from typing import TypeVar
 from searchspace import draws
 from searchspace.choose import Chooser, Place, Question, ordered
 from searchspace.grammar import Alternative, Domain, Drawn, Item, Scalar, evaluate
-from searchspace.rest import Copies, End, Join, Only, Rest, Row
+from searchspace.rest import Copies, End, Join, Only, Rest, Row, ending
 from searchspace.scope import Scope, needs, options
 from searchspace.shapes import TensorSpec
-from searchspace.table import DEEPEST, Table
+from searchspace.table import DEEPEST, Outs, Table
 from searchspace.tree import PRIMITIVE, Node, Path
 
 FREE = 60
@@ -77,6 +77,8 @@ class Derivation:
         self._table, self._grammar = table, table.grammar
         self._chooser, self._rows, self._change = chooser, rows, change
         self._most = self._grammar.limits.nodes or MOST
+        # Sizes of what is left are those of the first completion found: a fifth is kept back.
+        self._soft = self._most * 4 // 5
         self._used, self._times = 0, 1
 
     def root(self, guide: Node | None = None, *, smallest: bool = False) -> Node:
@@ -141,7 +143,7 @@ class Derivation:
         out = self._table.flow(guide, at.spec)
         behind = None if out is None else at.rest.size(out)
         size = self._times * self._table.nodes(guide)
-        if behind is None or self._used + size + behind > self._most:
+        if behind is None or self._used + size + behind > self._soft:
             return None
         self._used += size
         return out
@@ -161,13 +163,20 @@ class Derivation:
             )
 
         def size(index: int) -> int | None:
-            if symbol in table.recursion.deep:
-                return row(index, highest).size(at.spec)
-            # Without recursion the entry is complete, and shared by all draws.
-            for out, found in table.alternative(symbol, index, given, at.spec, 0).items():
-                behind = at.rest.size(out)
-                if behind is not None:
-                    return self._times * found + behind
+            whole = row(index, highest)
+            if whole.always is not None:
+                return whole.always
+            alternative = alternatives[index]
+            if alternative.draws and symbol in table.recursion.deep:
+                return whole.size(at.spec)
+            seen: Outs = {}
+            for level in table.row_levels(alternative.items, highest):
+                outs = table.alternative(symbol, index, given, at.spec, level)
+                for out, (_, found) in outs.items():
+                    behind = at.rest.size(out) if out not in seen else None
+                    if behind is not None:
+                        return self._times * found + behind
+                seen = outs
             return None
 
         if at.level is None and at.height > 0:
@@ -178,9 +187,9 @@ class Derivation:
             question = Question("alternative", (at.place, symbol))
             for index in ordered(self._chooser, question, fits, weights, kept):
                 left = size(index)
-                if left is not None and self._used + left <= self._most:
+                if left is not None and self._used + left <= self._soft:
                     return index, row(index, highest), None
-        for level in range((highest if at.level is None else at.level) + 1):
+        for level in range((highest + 1 if at.level is None else at.level) + 1):
             inner = level - table.recursion.circles(symbol, given)
             rows = [(row(index, inner), index) for index in fits if inner >= 0]
             sizes = [(found.size(at.spec), index, found) for found, index in rows]
@@ -391,23 +400,8 @@ class Derivation:
 
     def _after(self, item: Item, values: Scope, scope: Scope, at: _At) -> int | None:
         """Size of an item with these arguments and of all that is left."""
-        if not item.is_primitive:
-            for level in self._table.levels(item, self._level(at)):
-                for out, size in self._table.rule(item.symbol, values, at.spec, level).items():
-                    behind = at.rest.size(out)
-                    if behind is not None:
-                        return self._times * size + behind
-            return None
-        if not item.groups:
-            left = self._table.applied(item.symbol, values, at.spec)
-            after = None if left is None else at.rest.size(left)
-            return None if after is None else self._times + after
-        if self._table.inside(item.symbol, values, at.spec) is None:
-            return None
-        join, within, times = self._join(item, values, scope, at)
-        row = Row.whole(self._table, item.groups[0], scope, join, self._level(at), times)
-        inner = row.size(within)
-        return None if inner is None else self._times + inner
+        found = ending(self._table, item, values, scope, at.spec, at.rest, self._level(at))
+        return None if found is None else self._times * found[0] + found[1]
 
     def _join(
         self, item: Item, values: Scope, scope: Scope, at: _At
@@ -432,7 +426,7 @@ class Derivation:
             found = size(option)
             if found is None:
                 continue
-            if self._used + found <= self._most:
+            if self._used + found <= self._soft:
                 return option
             if smallest is None or found < smallest[0]:
                 smallest = (found, option)

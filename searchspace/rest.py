@@ -8,14 +8,15 @@ answer is the size of the first completion found, the smallest parts tried first
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from searchspace.grammar import Alternative, Item
-from searchspace.scope import Scope, assignments, counts, live, needs
+from searchspace.scope import Scope, arguments, assignments, counts, live, needs
 from searchspace.shapes import TensorSpec
 from searchspace.table import Outs, Table
 
 _UNKNOWN = -1
+_F = TypeVar("_F")
 
 
 class Rest(Protocol):
@@ -181,13 +182,16 @@ class Row(_Remembering):
         """Size of a completion with `count` copies of the next item, given its variables."""
         frame = self._frame
         item, following = frame.items[self._index], self.following
+        if count == 1:
+            found = _first(
+                ending(frame.table, item, values, self._scope, spec, following, frame.level)
+                for values in arguments(item, self._scope)
+            )
+            return None if found is None else frame.times * found[0] + found[1]
         seen: Outs = {}
         for level in frame.table.levels(item, frame.level):
-            if count == 1:
-                outs = frame.table.one(item, self._scope, spec, level)
-            else:
-                outs = frame.table.copies(item, self._scope, spec, level, count)
-            for out, size in outs.items():
+            outs = frame.table.copies(item, self._scope, spec, level, count)
+            for out, (_, size) in outs.items():
                 if out not in seen:
                     more = following.size(out)
                     if more is not None:
@@ -271,15 +275,39 @@ class Join(_Remembering):
             joined = self._table.applied(self._item.symbol, self._values, self._spec, done)
             return None if joined is None else self._rest.size(joined)
         following, group = self.after(spec), groups[len(done)]
-        for level in self._table.row_levels(group, self._level):
+        # What is left behind decides how far it pays to look for a partner.
+        further = self._rest.always is not None
+        for level in self._table.row_levels(group, self._level + further):
             outs = self._table.row(group, self._scope, self._inside, level)
             # Most joins want equal shapes.
             for out in (spec, *outs) if spec in outs else outs:
                 more = following.size(out)
                 if more is not None:
-                    return self._times * outs[out] + more
+                    return self._times * outs[out][1] + more
         return None
 
 
-def _first(sizes: Iterable[int | None]) -> int | None:
-    return next((size for size in sizes if size is not None), None)
+def ending(
+    table: Table,
+    item: Item,
+    values: Scope,
+    scope: Scope,
+    spec: TensorSpec,
+    rest: Rest,
+    level: int,
+) -> tuple[int, int] | None:
+    """Nodes of one copy of an item with these arguments, and of the rest behind it."""
+    seen: Outs = {}
+    for here in table.inner_levels(item, level):
+        outs = table.given(item, values, scope, spec, here)
+        for out, (_, size) in outs.items():
+            if out not in seen:
+                more = rest.size(out)
+                if more is not None:
+                    return size, more
+        seen = outs
+    return None
+
+
+def _first(found: Iterable[_F | None]) -> _F | None:
+    return next((one for one in found if one is not None), None)

@@ -1,18 +1,17 @@
 """A grammar against the shapes that reach it: what every rule can turn a tensor into.
 
 An entry of the table is an item or rule with its arguments in a known input spec. It holds the
-specs that can leave, each with the size of the smallest tree found that leads there. Entries are
-made when they are first asked for.
+specs that can leave, each with the cost of the cheapest tree that leads there. Entries are made
+when they are first asked for.
 
-A rule that can hold itself has no end of trees, so its entries are made to a *level*: how often
-such rules may be expanded inside each other. For all other rules an entry is complete.
+A rule that can hold itself has no end of trees, so its entries are made to a *level*: how many
+expansions of such rules a tree may have. For all other rules an entry is complete.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import product
 
 from searchspace import draws
 from searchspace.grammar import Alternative, Grammar, Item
@@ -22,10 +21,14 @@ from searchspace.shapes import ShapeError, TensorSpec
 from searchspace.tree import Node, Value
 from searchspace.wellformed import ENDLESS
 
-Outs = Mapping[TensorSpec, int]
-"""Specs that can leave, each with the size of the smallest tree found; small trees come first."""
+Cost = tuple[int, int]
+"""Expansions of recursive rules, and nodes, of a tree: what is cheapest has few of the first."""
+Outs = Mapping[TensorSpec, Cost]
+"""Specs that can leave, each with the cost of the cheapest tree that leads there, cheapest first."""
+_NOTHING: Cost = (0, 0)
+_TOO_MUCH: Cost = (ENDLESS, 0)
 
-HELD = 200_000
+HELD = 150_000
 """Specs that a table holds before it forgets them all and begins anew: some 50 MB."""
 DEEPEST = 100
 """Rules inside each other, at most, in any tree."""
@@ -48,8 +51,8 @@ class Table:
     def __init__(self, grammar: Grammar) -> None:
         self.grammar = grammar
         self.recursion = Recursion(grammar.rules, grammar.primitives)
-        self.level = self.recursion.level + 1 if self.recursion.level else 0
-        """Highest level of any entry."""
+        self.level = self.recursion.level
+        """Level to which items in a row are followed; what joins them is followed one further."""
         self._entries: dict[object, Outs] = {}
         self._held = 0
         self._height = 0
@@ -64,8 +67,13 @@ class Table:
         return range(most + 1) if self.holds_recursion(item) else range(1)
 
     def row_levels(self, items: Sequence[Item], most: int) -> range:
-        """As `levels`, for items in a row."""
-        return max([self.levels(item, most) for item in items], key=len, default=range(1))
+        """As `levels`, for items in a row, each of which may go up to `most`."""
+        return range(most * sum(map(self.holds_recursion, items)) + 1)
+
+    def inner_levels(self, item: Item, most: int) -> range:
+        """As `levels`, for a primitive each of whose sequences' items may go up to `most`."""
+        inner = [i for group in item.groups for i in group]
+        return self.row_levels(inner, most) if item.groups else self.levels(item, most)
 
     def holds_recursion(self, item: Item) -> bool:
         """Whether trees of the item can hold a recursive rule."""
@@ -164,7 +172,8 @@ class Table:
             found = self._measures[node] = (nodes, 1 + max((h for _, h in inner), default=0))
         return found
 
-    # What an item, a row of items or a rule can do.
+    # What an item, a row of items or a rule can do. `level` is how many recursive expansions the
+    # trees may hold at most.
 
     def item(self, item: Item, scope: Sequence[Value], spec: TensorSpec, level: int) -> Outs:
         """What can leave an item, all its copies together.
@@ -174,9 +183,9 @@ class Table:
         """
         if item.repeat is None:
             return self.one(item, scope, spec, level)
-        found: dict[TensorSpec, int] = {}
+        found: dict[TensorSpec, Cost] = {}
         for count in counts(item, scope):
-            _merge(found, self.copies(item, scope, spec, level, count))
+            _merge(found, self.copies(item, scope, spec, level, count), _NOTHING, level)
         return found
 
     def copies(
@@ -184,14 +193,17 @@ class Table:
     ) -> Outs:
         """What can leave `count` copies of an item in a row; one draw, repeated, keeps its spec."""
         if count > 1 and item.repeat is not None and item.repeat.same:
-            size = self.one(item, scope, spec, level).get(spec)
-            return {} if size is None else {spec: size * count}
-        states: Outs = {spec: 0}
+            cost = self.one(item, scope, spec, level).get(spec)
+            return {} if cost is None else {spec: (cost[0], cost[1] * count)}
+        states: Outs = {spec: _NOTHING}
         for left in range(count, 0, -1):
             step = self._step(states, item, scope, level, self.one)
             if len(step) == 1 and step.keys() == states.keys():
                 (before,), (after,) = states.values(), step.values()
-                return dict.fromkeys(step, before + (after - before) * left)
+                if before[0] == after[0]:
+                    return dict.fromkeys(
+                        step, (after[0], before[1] + (after[1] - before[1]) * left)
+                    )
             states = step
         return states
 
@@ -199,7 +211,7 @@ class Table:
         self, items: Sequence[Item], scope: Sequence[Value], spec: TensorSpec, level: int
     ) -> Outs:
         """What can leave items in a row, all their variables known."""
-        states: Outs = {spec: 0}
+        states: Outs = {spec: _NOTHING}
         for item in items:
             states = self._step(states, item, scope, level, self.item)
         return states
@@ -207,40 +219,67 @@ class Table:
     def _step(
         self, states: Outs, item: Item, scope: Sequence[Value], level: int, entry: _Entry
     ) -> Outs:
-        following: dict[TensorSpec, int] = {}
-        for here, size in states.items():
-            _merge(following, entry(item, scope, here, level), size)
+        following: dict[TensorSpec, Cost] = {}
+        for here, cost in states.items():
+            _merge(following, entry(item, scope, here, level - cost[0]), cost, level)
         return following
 
     def one(self, item: Item, scope: Sequence[Value], spec: TensorSpec, level: int) -> Outs:
         """What can leave one copy of an item."""
+        if not self.holds_recursion(item):
+            level = 0
         key = (item, tuple([scope[index] for index in used(item)]), spec, level)
         found = self._entries.get(key)
         if found is not None:
             return found
-        made: dict[TensorSpec, int] = {}
+        made: dict[TensorSpec, Cost] = {}
         for values in arguments(item, scope):
-            if not item.is_primitive:
-                _merge(made, self.rule(item.symbol, values, spec, level))
-            elif item.groups:
-                for out, size in self._composite(item, values, scope, spec, level):
-                    _merge(made, {out: size})
-            elif (single := self.applied(item.symbol, values, spec)) is not None:
-                made[single] = 1
+            if item.is_primitive and not item.groups:
+                out = self.applied(item.symbol, values, spec)
+                if out is not None:
+                    made[out] = (0, 1)
+            else:
+                outs = self.given(item, values, scope, spec, level)
+                _merge(made, outs, _NOTHING, level)
         return self._keep(key, made)
+
+    def given(
+        self, item: Item, values: Scope, scope: Sequence[Value], spec: TensorSpec, level: int
+    ) -> Outs:
+        """What can leave one copy of an item with these scalar arguments."""
+        if not item.is_primitive:
+            return self.rule(item.symbol, values, spec, level)
+        if not item.groups:
+            out = self.applied(item.symbol, values, spec)
+            return {} if out is None else {out: (0, 1)}
+        if not self.holds_recursion(item):
+            level = 0
+        key = (item, tuple([scope[index] for index in used(item)]), spec, level, values)
+        found = self._entries.get(key)
+        if found is None:
+            found = self._keep(key, self._composite(item, values, scope, spec, level))
+        return found
 
     def _composite(
         self, item: Item, values: Scope, scope: Sequence[Value], spec: TensorSpec, level: int
-    ) -> Iterator[tuple[TensorSpec, int]]:
+    ) -> Outs:
+        made: dict[TensorSpec, Cost] = {}
         within = self.inside(item.symbol, values, spec)
         if within is None:
-            return
+            return made
         times = self.times(item.symbol, values)
-        rows = [self.row(group, scope, within, level).items() for group in item.groups]
-        for chosen in product(*rows):
-            out = self.applied(item.symbol, values, spec, [inner for inner, _ in chosen])
-            if out is not None:
-                yield out, 1 + times * sum(size for _, size in chosen)
+        states: dict[tuple[TensorSpec, ...], Cost] = {(): _NOTHING}
+        for group in item.groups:
+            following: dict[tuple[TensorSpec, ...], Cost] = {}
+            for inner, (spent, size) in states.items():
+                for out, more in self.row(group, scope, within, level - spent).items():
+                    following[(*inner, out)] = (spent + more[0], size + more[1])
+            states = following
+        for inner, (spent, size) in states.items():
+            joined = self.applied(item.symbol, values, spec, inner)
+            if joined is not None:
+                _merge(made, {joined: (spent, 1 + times * size)}, _NOTHING, level)
+        return made
 
     def rule(self, symbol: str, given: Scope, spec: TensorSpec, level: int) -> Outs:
         """What can leave the expansion of a rule.
@@ -248,19 +287,22 @@ class Table:
         Raises:
             EndlessError: recursion that counts does not end within `DEEPEST` levels.
         """
-        key = (symbol, given, spec, level if symbol in self.recursion.deep else 0)
+        if symbol not in self.recursion.deep:
+            level = 0
+        key = (symbol, given, spec, level)
         found = self._entries.get(key)
         if found is not None:
             return found
-        made: dict[TensorSpec, int] = {}
-        inner = level - self.recursion.circles(symbol, given)
-        if inner >= 0:
+        made: dict[TensorSpec, Cost] = {}
+        itself: Cost = (int(self.recursion.circles(symbol, given)), 1)
+        if itself[0] <= level:
             self._height += 1
             try:
                 if self._height > DEEPEST:
                     raise EndlessError(symbol)
                 for index in self.fitting(symbol, given):
-                    _merge(made, self.alternative(symbol, index, given, spec, inner), 1)
+                    outs = self.alternative(symbol, index, given, spec, level - itself[0])
+                    _merge(made, outs, itself, level)
             finally:
                 self._height -= 1
         return self._keep(key, made)
@@ -287,25 +329,26 @@ class Table:
 
     def _items(self, alternative: Alternative, given: Scope, spec: TensorSpec, level: int) -> Outs:
         arity = len(given)
-        states: dict[tuple[TensorSpec, Scope], int] = {(spec, given): 0}
+        states: dict[tuple[TensorSpec, Scope], Cost] = {(spec, given): _NOTHING}
         for index, item in enumerate(alternative.items):
-            following: dict[tuple[TensorSpec, Scope], int] = {}
-            for (here, scope), size in states.items():
+            following: dict[tuple[TensorSpec, Scope], Cost] = {}
+            for (here, scope), (spent, size) in states.items():
                 known = needs(alternative, arity)[index]
                 for extended in assignments(alternative, arity, scope, known):
                     kept = live(alternative, arity, index + 1, extended)
-                    for out, more in self.item(item, extended, here, level).items():
-                        state = (out, kept)
-                        following[state] = min(size + more, following.get(state, ENDLESS))
+                    for out, more in self.item(item, extended, here, level - spent).items():
+                        cost = (spent + more[0], size + more[1])
+                        if cost < following.get((out, kept), _TOO_MUCH):
+                            following[out, kept] = cost
             states = following
-        outs: dict[TensorSpec, int] = {}
-        for (out, _), size in states.items():
-            _merge(outs, {out: size})
+        outs: dict[TensorSpec, Cost] = {}
+        for (out, _), cost in states.items():
+            _merge(outs, {out: cost}, _NOTHING, level)
         return outs
 
-    def _keep(self, key: object, made: Mapping[TensorSpec, int]) -> Outs:
+    def _keep(self, key: object, made: Mapping[TensorSpec, Cost]) -> Outs:
         most = self.grammar.limits.nodes or ENDLESS
-        kept = {out: n for out, n in sorted(made.items(), key=lambda e: e[1]) if n <= most}
+        kept = {out: c for out, c in sorted(made.items(), key=lambda e: e[1]) if c[1] <= most}
         self._held += 1 + len(kept)
         if self._held > HELD:
             self._entries.clear()
@@ -323,8 +366,9 @@ def table_of(grammar: Grammar) -> Table:
 _Entry = Callable[[Item, Sequence[Value], TensorSpec, int], Outs]
 
 
-def _merge(into: dict[TensorSpec, int], outs: Outs, more: int = 0) -> None:
-    """Add what leaves, each size grown by `more`; of two trees the smaller one counts."""
-    for out, size in outs.items():
-        if size + more < into.get(out, ENDLESS):
-            into[out] = size + more
+def _merge(into: dict[TensorSpec, Cost], outs: Outs, before: Cost, level: int) -> None:
+    """Add what leaves, `before` added to its cost; of two trees the cheaper one counts."""
+    for out, (spent, size) in outs.items():
+        cost = (before[0] + spent, before[1] + size)
+        if cost[0] <= level and cost < into.get(out, _TOO_MUCH):
+            into[out] = cost

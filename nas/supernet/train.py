@@ -32,10 +32,8 @@ from nas.supernet.bank import (
 )
 from nas.supernet.sizes import extreme
 from nas.threads import torch_threads
-from searchspace.build import flow
 from searchspace.grammar import Grammar
 from searchspace.sample import sample
-from searchspace.shapes import ShapeError, TensorSpec
 from searchspace.tree import Node
 
 PATHS = 4

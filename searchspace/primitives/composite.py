@@ -77,13 +77,15 @@ def _kept(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> Tens
 
 
 def _joined(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
-    first, given = inner[0], ", ".join(map(str, inner))
+    first = inner[0]
     if values["join"] != "concat":
         if any(other != first for other in inner):
+            given = ", ".join(map(str, inner))
             raise ShapeError(f"branches that are joined must give one shape; they give {given}")
         return first
     # Concatenation joins tensors that differ in their channels alone, so not vectors with images.
     if any(other.with_channels(first.channels) != first for other in inner):
+        given = ", ".join(map(str, inner))
         raise ShapeError(
             f"branches that are concatenated must agree in all but channels; they give {given}"
         )

@@ -87,27 +87,32 @@ def _part(spec: TensorSpec, values: Values) -> TensorSpec:
     return _sized(spec, axis, spec.shape[axis] // count)
 
 
+def _given(spec: TensorSpec, inner: Sequence[TensorSpec]) -> str:
+    return f"the bodies make {' and '.join(map(str, inner))} of {spec}"
+
+
 def _joined(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
     join, count = str(values["join"]), _count(values)
     first, last = inner[0], inner[-1]
-    given = f"the bodies make {' and '.join(map(str, inner))} of {spec}"
     if join == "add":
         if last != first:
-            raise ShapeError(f"add needs bodies that give one shape; {given}")
+            raise ShapeError(f"add needs bodies that give one shape; {_given(spec, inner)}")
         return first
     if join.startswith("concat"):
         axis = _axis(join, first, spec)
         if last.mode != first.mode or _sized(last, axis, first.shape[axis]) != first:
-            raise ShapeError(f"{join} needs bodies that differ there alone; {given}")
+            raise ShapeError(f"{join} needs bodies that differ there alone; {_given(spec, inner)}")
         total = (
             first.shape[axis] * count if len(inner) == 1 else first.shape[axis] + last.shape[axis]
         )
         return _sized(first, axis, total)
     if first.mode == "vector" or last.mode != first.mode:
-        raise ShapeError(f"{join} needs bodies that give two images, or tokens twice; {given}")
+        raise ShapeError(
+            f"{join} needs bodies that give two images, or tokens twice; {_given(spec, inner)}"
+        )
     if (*first.shape[:-2], first.shape[-1]) != last.shape[:-1]:
         raise ShapeError(
-            f"{join} needs a first body as wide as the second is high, in as many channels; {given}"
+            f"{join} needs a first body as wide as the second is high, in as many channels; {_given(spec, inner)}"
         )
     return _sized(first, len(first.shape) - 1, last.shape[-1])
 

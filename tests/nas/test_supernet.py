@@ -19,7 +19,7 @@ from searchspace.build import build, flow
 from searchspace.check import TreeError
 from searchspace.read import read_grammar
 from searchspace.sample import sample
-from searchspace.shapes import ShapeError, image
+from searchspace.shapes import image
 from searchspace.space import load_space
 from searchspace.tree import walk
 
