@@ -36,13 +36,16 @@ from searchspace.wiring import SPLIT, Joint, Port, Wiring, wiring
 
 _Row = list[tuple[Node, str]]
 """Nodes that data flow through, each with its module path where it has one."""
+_LONGEST = 12
+"""Most parts that are looked for again as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """Nodes that belong together: what a rule, a block, a composite or one of its bodies holds."""
 
-    kind: Literal["rule", "block", "composite", "body"]
+    kind: Literal["rule", "block", "composite", "body", "row"]
+    """A `row` is several parts that come again in the same order."""
     before: TensorSpec
     """Spec of the input."""
     after: TensorSpec
@@ -52,7 +55,7 @@ class Group:
     count: int = 1
     """How often it stands in a row; of a body, how often beside itself."""
     name: str = ""
-    """Of the rule or composite; empty for a body."""
+    """Of the rule or composite; empty for a body or row."""
     values: Mapping[str, Value] = field(default_factory=dict)
     """Scalar arguments of a composite, by name."""
     path: str = ""
@@ -110,14 +113,26 @@ class _Drawing:
         self, row: _Row, spec: TensorSpec, source: int, group: int | None
     ) -> tuple[int, TensorSpec]:
         """Append parts in a row behind `source`; the last node, and the spec that leaves it."""
-        for _, equal in groupby(row, key=lambda part: part[0]):
-            run = list(equal)
-            # Copies that change the shape are built differently, however equal their nodes.
-            once = self.fold and flow(run[0][0], spec) == spec
-            for (node, path), count in [(run[0], len(run))] if once else [(p, 1) for p in run]:
-                after = flow(node, spec)
-                source = self.part(node, path, count, spec, after, source, group)
-                spec = after
+        start = 0
+        while start < len(row):
+            length, count = _repeated(row, start) if self.fold else (1, 1)
+            parts = row[start : start + length]
+            after = spec
+            for node, _ in parts:
+                after = flow(node, after)
+            if count > 1 and after != spec:
+                # Copies that change the shape are built differently, however equal their nodes.
+                parts, length, count = parts[:1], 1, 1
+                after = flow(parts[0][0], spec)
+            if length > 1:
+                around = self.begin(
+                    Group(kind="row", before=spec, after=after, parent=group, count=count)
+                )
+                source, _ = self.row(parts, spec, source, around)
+            else:
+                source = self.part(*parts[0], count, spec, after, source, group)
+            spec = after
+            start += length * count
         return source, spec
 
     def part(
@@ -247,6 +262,19 @@ class _Drawing:
         number = self.add("pass", spec, spec, group=group)
         self.link(source, number)
         return number
+
+
+def _repeated(row: _Row, start: int) -> tuple[int, int]:
+    """How many parts from `start` on come again and again, and how often; the most at once."""
+    best = (1, 1)
+    for length in range(1, min(_LONGEST, (len(row) - start) // 2) + 1):
+        first = [node for node, _ in row[start : start + length]]
+        count, at = 1, start + length
+        while [node for node, _ in row[at : at + length]] == first:
+            count, at = count + 1, at + length
+        if count > 1 and length * count > best[0] * best[1]:
+            best = length, count
+    return best
 
 
 def _spliced(row: _Row, inside: str) -> _Row:

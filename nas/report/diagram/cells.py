@@ -86,14 +86,21 @@ class Cells:
 
         Yields `("open", group)`, `("unit", cell)` and `("close", group)`.
         """
-        for kind, index in nx.topological_sort(self.nested[group]):
+        inside = self.nested[group]
+        width = self._common_width(inside)
+        for kind, index in nx.topological_sort(inside):
             chain = kind == "group" and self.groups[index].kind == "rule"
             if chain and self.groups[index].count == 1 and self.only_block(index) is None:
                 yield "open", index
                 yield from self.units(index)
                 yield "close", index
             else:
-                yield "unit", self.cell((kind, index))
+                yield "unit", self.cell((kind, index), width)
+
+    def _common_width(self, inside: nx.DiGraph) -> float:
+        """Width of the layers that stand in one group."""
+        nodes = [self.graph.nodes[i] for kind, i in inside if kind == "node"]
+        return max((box_size(n)[0] for n in nodes if n["kind"] == "primitive"), default=0.0)
 
     def cell(self, key: Key, width: float = 0.0, before: str = "") -> Cell:
         """The cell of a node or group.
@@ -128,8 +135,7 @@ class Cells:
 
     def _group(self, key: Key, before: str) -> Cell:
         group, inside = key[1], self.nested[key[1]]
-        nodes = [self.graph.nodes[i] for kind, i in inside if kind == "node"]
-        width = max((box_size(n)[0] for n in nodes if n["kind"] == "primitive"), default=0.0)
+        width = self._common_width(inside)
         cells = {k: self.cell(k, width) for k in inside}
         sizes = {k: cell.size for k, cell in cells.items()}
         tangled = self.tangled(group)
