@@ -114,6 +114,8 @@ _OWN = {
     "token_mlp": "channel",
     "mixer_mlp": "token_mixers",
     "activation": "parameter_free",
+    "ceil_max_pool": "parameter_free",
+    "resize": "parameter_free",
     "unfold": "tokens",
     "last_linear": "channel",
     "mode_norm": "norm",
