@@ -16,14 +16,17 @@ from searchspace.primitives import (
     dynamic_convolution,
     einspace,
     fork,
+    nasnet,
     norm,
     parameter_free,
     resolution,
     reversible,
+    slots,
     spectral,
     token_mixers,
     token_reduction,
     tokens,
+    two_scales,
     weighted_convolution,
 )
 from searchspace.primitives.base import Parameter, Primitive
@@ -49,6 +52,9 @@ _FAMILIES = (
     attention,
     token_mixers,
     einspace,
+    nasnet,
+    slots,
+    two_scales,
 )
 PRIMITIVES = PrimitiveTable(p for family in _FAMILIES for p in family.PRIMITIVES)
 """Every primitive by its name in grammar files; those of other packages are found here too."""
