@@ -18,8 +18,8 @@ from searchspace.primitives.tokens import linear, need_tokens, token_spec
 from searchspace.shapes import ShapeError, TensorSpec, image
 
 
-class Resize(nn.Module):
-    """The image at another size, by bicubic interpolation."""
+class ResizeTo(nn.Module):
+    """The image at a fixed size, by bicubic interpolation, as in CrossViT's public code."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class CrossAttention(nn.Module):
 
 def _resized(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
     if spec.mode != "image" or spec.shape[1:] == (1, 1):
-        raise ShapeError(f"resize needs an image of more than one pixel; got {spec}")
+        raise ShapeError(f"resize_to needs an image of more than one pixel; got {spec}")
     return image(spec.channels, int(values["size"]), int(values["size"]))
 
 
@@ -165,9 +165,9 @@ _TOKENS, _TIMES = Parameter(name="tokens"), Parameter(name="times")
 
 PRIMITIVES = (
     Primitive(
-        name="resize",
-        summary="the image at another size (bicubic, as in CrossViT, arXiv 2103.14899)",
-        module=Resize,
+        name="resize_to",
+        summary="the image at a fixed size (CrossViT, arXiv 2103.14899)",
+        module=ResizeTo,
         parameters=(Parameter(name="size"),),
         arguments=lambda spec, v: {"size": v["size"]},
         result=_resized,
