@@ -108,6 +108,8 @@ _ALIKE = {
     "channel_mixers": "channel",
     "drop_path": "parameter_free",
     "token_reduction": "tokens",
+    "two_scales": "tokens",
+    "nasnet": "convolution",
 }
 """Families that look like another."""
 _OWN = {
@@ -116,6 +118,8 @@ _OWN = {
     "activation": "parameter_free",
     "ceil_max_pool": "parameter_free",
     "resize": "parameter_free",
+    "resize_to": "parameter_free",
+    "cross_attention": "attention",
     "unfold": "tokens",
     "last_linear": "channel",
     "mode_norm": "norm",

@@ -9,14 +9,14 @@ from xml.sax.saxutils import escape
 
 import networkx as nx
 
-from nas.report.diagram.cells import HEADER, NAME_PX, PAD, TITLE_PX, VALUE_PX, is_dot
+from nas.report.diagram.cells import HEADER, LINE, NAME_PX, PAD, TITLE_PX, VALUE_PX, is_dot
 from nas.report.diagram.columns import Frame, Picture, Rect, arranged
 from nas.report.diagram.labels import (
     changes_shape,
     count_text,
     node_title,
     text_width,
-    values_text,
+    value_lines,
 )
 from nas.report.diagram.nesting import groups_of, parameters_of
 from nas.report.diagram.palette import HUES, Hue, hue_of
@@ -149,13 +149,13 @@ def _primitive(node: Mapping[str, Any], rect: Rect) -> Iterator[str]:
     yield _rect(rect, f"h{hue}", _ROUND)
     stripe = Rect(x=rect.x, y=rect.y, width=5, height=rect.height)
     yield _rect(stripe, f"s{hue}", 2)
-    values, count = values_text(node["values"]), count_text(node["parameters"])
-    base = rect.y + (15.5 if values else rect.height / 2 + NAME_PX * 0.36)
+    lines, count = value_lines(node["values"]), count_text(node["parameters"])
+    base = rect.y + (15.5 if lines else rect.height / 2 + NAME_PX * 0.36)
     yield _text(rect.x + 12, base, node_title(node), NAME_PX, "name")
     if count:
         yield _text(rect.x + rect.width - 8, base, count, VALUE_PX, "pale", "end")
-    if values:
-        yield _text(rect.x + 12, base + 15, values, VALUE_PX)
+    for index, line in enumerate(lines):
+        yield _text(rect.x + 12, base + 1 + LINE * (index + 1), line, VALUE_PX)
 
 
 def _path(wire: Wire, to_dot: bool) -> str:
