@@ -88,28 +88,29 @@ def _part(spec: TensorSpec, values: Values) -> TensorSpec:
 
 
 def _joined(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
-    join, count = str(values["join"]), _count(values)
-    first, last = inner[0], inner[-1]
-    given = f"the bodies make {' and '.join(map(str, inner))} of {spec}"
+    join, first, last = str(values["join"]), inner[0], inner[-1]
     if join == "add":
         if last != first:
-            raise ShapeError(f"add needs bodies that give one shape; {given}")
+            raise _misfit("add needs bodies that give one shape", inner, spec)
         return first
     if join.startswith("concat"):
         axis = _axis(join, first, spec)
         if last.mode != first.mode or _sized(last, axis, first.shape[axis]) != first:
-            raise ShapeError(f"{join} needs bodies that differ there alone; {given}")
-        total = (
-            first.shape[axis] * count if len(inner) == 1 else first.shape[axis] + last.shape[axis]
-        )
+            raise _misfit(f"{join} needs bodies that differ there alone", inner, spec)
+        total = first.shape[axis] * _count(values)
+        if len(inner) > 1:
+            total = first.shape[axis] + last.shape[axis]
         return _sized(first, axis, total)
     if first.mode == "vector" or last.mode != first.mode:
-        raise ShapeError(f"{join} needs bodies that give two images, or tokens twice; {given}")
+        raise _misfit(f"{join} needs bodies that give two images, or tokens twice", inner, spec)
     if (*first.shape[:-2], first.shape[-1]) != last.shape[:-1]:
-        raise ShapeError(
-            f"{join} needs a first body as wide as the second is high, in as many channels; {given}"
-        )
+        need = "a first body as wide as the second is high, in as many channels"
+        raise _misfit(f"{join} needs {need}", inner, spec)
     return _sized(first, len(first.shape) - 1, last.shape[-1])
+
+
+def _misfit(need: str, inner: Sequence[TensorSpec], spec: TensorSpec) -> ShapeError:
+    return ShapeError(f"{need}; the bodies make {' and '.join(map(str, inner))} of {spec}")
 
 
 _SPLIT = Parameter(name="split", words=("clone", "group1", "group2", "group3"))
