@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from nas.report.diagram.columns import arranged
+from nas.report.diagram.insides import opened
 from nas.report.diagram.labels import text_width, value_lines
 from nas.report.diagram.layered import Size, layered
+from nas.report.diagram.nesting import parameters_of
 from nas.report.diagram.outline import outline
 from nas.report.diagram.svg import svg
 from nas.report.diagram.wires import wires
@@ -193,6 +195,16 @@ def test_nothing_overlaps(drawn):
 @given(composite_trees(), st.booleans())
 def test_nothing_overlaps_however_composites_nest(root, fold):
     is_sound(graph(root, SPEC, fold=fold))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_overlaps_in_cells_of_nasnet(seed):
+    drawn = opened(shipped("nasnet", seed))
+    assert not any(data["name"] == "nasnet_cell" for _, data in drawn.nodes(data=True))
+    assert nx.is_directed_acyclic_graph(drawn)
+    assert [n for n in drawn if not drawn.succ[n]] == [len(drawn) - 1]
+    assert parameters_of(drawn)[None] == parameters_of(shipped("nasnet", seed))[None]
+    is_sound(drawn)
 
 
 def test_a_folded_vit_is_less_than_two_screens():

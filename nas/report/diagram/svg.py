@@ -11,6 +11,7 @@ import networkx as nx
 
 from nas.report.diagram.cells import HEADER, LINE, NAME_PX, PAD, TITLE_PX, VALUE_PX, is_dot
 from nas.report.diagram.columns import Frame, Picture, Rect, arranged
+from nas.report.diagram.insides import opened
 from nas.report.diagram.labels import (
     changes_shape,
     count_text,
@@ -39,6 +40,7 @@ def svg(graph: nx.DiGraph, title: str) -> str:
     Returns:
         The text of an SVG file; the same for the same graph.
     """
+    graph = opened(graph)
     picture = arranged(graph)
     first, last = graph.nodes[0]["before"], graph.nodes[len(graph) - 1]["after"]
     said = f"{parameters_of(graph)[None]:,} parameters · {first} → {last}"
