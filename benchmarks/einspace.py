@@ -173,11 +173,13 @@ def main() -> None:
         )
         results = list(shown)
         counts = Counter(name for r in results for name, value in r.items() if value is True)
+        large = [r["nontrivial"] for r in results if r.get("params", 0) >= LEAST_PARAMETERS]
         total, seconds = len(results), sorted(r.get("seconds", 0.0) for r in results)
         report(
             {name: f"{counts[name]:,} of {total:,}" for name in ("valid", "built", "finite")}
             | {
                 "non-trivial": f"{counts['nontrivial'] / total:.1%}",
+                "of those with 10,000 parameters": f"{sum(large) / max(1, len(large)):.1%}",
                 "seconds a network": f"median {statistics.median(seconds):.3f}, "
                 f"worst {seconds[-1]:.2f}",
                 "parameters": f"most {max(r.get('params', 0) for r in results):,}",

@@ -61,7 +61,7 @@ class Modules:
     def windows(self, kernel: int, stride: int, body: Node) -> Node:
         """A module on windows."""
         made = primitive("windows", kernel, stride, children=((body,),))
-        return self.expand("module", self.expand("convolved", made))
+        return self.expand("module", made)
 
     def conv(self, out: int, kernel: int, stride: int) -> Node:
         """A convolution with bias."""

@@ -12,6 +12,7 @@ from nas.usage import UsageError
 from searchspace.architecture import Architecture
 from searchspace.build import flow
 from searchspace.check import check
+from searchspace.published import PUBLISHED, published
 from searchspace.shapes import TensorSpec, image
 from searchspace.space import load_space
 from searchspace.text import from_text
@@ -43,11 +44,13 @@ def find_architecture(
     """Find an architecture, and make sure that it can be built.
 
     Args:
-        word: a run's folder, an exported folder or file, or the text of a tree.
+        word: a run's folder, an exported folder or file, the text of a tree, or the name of a
+            published network; a file goes before a network of its name.
         space: the space of a tree given as text; of a file, the space that it must belong to.
         key: of a run, the key of another design of its front than the best.
         resolution: height and width of the input, instead of those of the file or space.
-        classes: of a tree given as text: size of the output, instead of that of the space.
+        classes: of a text or a published network: size of the output, instead of the space's or
+            the published one.
 
     Raises:
         UsageError: the word is none of these, or the space of a text is not said.
@@ -75,10 +78,19 @@ def find_architecture(
             grammar = load_space(space, spec=spec, classes=made, schemes=(FLOAT, *SCHEMES))
             check(grammar, architecture.root)
         found = Found(architecture=architecture, spec=spec, name=architecture.space)
+    elif word in PUBLISHED:
+        network = PUBLISHED[word]
+        found = Found(
+            architecture=published(word, classes=classes),
+            spec=image(3, network.size, network.size),
+            name=f"{word} · {network.space}",
+        )
+        if space is not None and space != network.space:
+            raise UsageError(f"{word} is a network of the space {network.space}, not of {space}")
     else:
         raise UsageError(
-            f"no file or folder '{word}'; give a run's folder, an exported folder or file, or the "
-            "text of an architecture"
+            f"no file or folder '{word}'; give a run's folder, an exported folder or file, the "
+            f"text of an architecture, or a published network: {', '.join(PUBLISHED)}"
         )
     spec = found.spec
     if resolution is not None:

@@ -7,7 +7,7 @@ from random import Random
 
 from searchspace.architecture import Architecture
 from searchspace.choose import InOrder
-from searchspace.derive import Derivation
+from searchspace.derivation import Derivation
 from searchspace.grammar import Grammar
 from searchspace.table import table_of
 from searchspace.vary import mutate

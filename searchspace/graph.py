@@ -30,19 +30,18 @@ from torch import nn
 
 from searchspace.build import flow, part_names, primitive_of
 from searchspace.primitives import FAMILIES
+from searchspace.rows import Row, repeated, spliced, within
 from searchspace.shapes import TensorSpec
 from searchspace.tree import PRIMITIVE, Node, Value
 from searchspace.wiring import SPLIT, Joint, Port, Wiring, wiring
-
-_Row = list[tuple[Node, str]]
-"""Nodes that data flow through, each with its module path where it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """Nodes that belong together: what a rule, a block, a composite or one of its bodies holds."""
 
-    kind: Literal["rule", "block", "composite", "body"]
+    kind: Literal["rule", "block", "composite", "body", "row"]
+    """A `row` is several parts that come again in the same order."""
     before: TensorSpec
     """Spec of the input."""
     after: TensorSpec
@@ -52,7 +51,7 @@ class Group:
     count: int = 1
     """How often it stands in a row; of a body, how often beside itself."""
     name: str = ""
-    """Of the rule or composite; empty for a body."""
+    """Of the rule or composite; empty for a body or row."""
     values: Mapping[str, Value] = field(default_factory=dict)
     """Scalar arguments of a composite, by name."""
     path: str = ""
@@ -77,7 +76,7 @@ def graph(root: Node, spec: TensorSpec, *, fold: bool = False) -> nx.DiGraph:
     source = drawing.add("input", spec, spec)
     names = part_names([child.symbol for child in root.flat()])
     row = list(zip(root.flat(), names, strict=True))
-    last, after = drawing.row(_spliced(row, root.symbol), spec, source, None)
+    last, after = drawing.row(spliced(row, root.symbol), spec, source, None)
     drawing.link(last, drawing.add("output", after, after))
     drawing.graph.graph["groups"] = tuple(drawing.groups)
     return drawing.graph
@@ -107,17 +106,29 @@ class _Drawing:
         return len(self.groups) - 1
 
     def row(
-        self, row: _Row, spec: TensorSpec, source: int, group: int | None
+        self, row: Row, spec: TensorSpec, source: int, group: int | None
     ) -> tuple[int, TensorSpec]:
         """Append parts in a row behind `source`; the last node, and the spec that leaves it."""
-        for _, equal in groupby(row, key=lambda part: part[0]):
-            run = list(equal)
-            # Copies that change the shape are built differently, however equal their nodes.
-            once = self.fold and flow(run[0][0], spec) == spec
-            for (node, path), count in [(run[0], len(run))] if once else [(p, 1) for p in run]:
-                after = flow(node, spec)
-                source = self.part(node, path, count, spec, after, source, group)
-                spec = after
+        start = 0
+        while start < len(row):
+            length, count = repeated(row, start) if self.fold else (1, 1)
+            parts = row[start : start + length]
+            after = spec
+            for node, _ in parts:
+                after = flow(node, after)
+            if count > 1 and after != spec:
+                # Copies that change the shape are built differently, however equal their nodes.
+                parts, length, count = parts[:1], 1, 1
+                after = flow(parts[0][0], spec)
+            if length > 1:
+                around = self.begin(
+                    Group(kind="row", before=spec, after=after, parent=group, count=count)
+                )
+                source, _ = self.row(parts, spec, source, around)
+            else:
+                source = self.part(*parts[0], count, spec, after, source, group)
+            spec = after
+            start += length * count
         return source, spec
 
     def part(
@@ -146,8 +157,8 @@ class _Drawing:
                 scheme=node.scheme,
             )
         )
-        inner = _within(node, "" if node.is_block else path)
-        return self.row(_spliced(inner, node.symbol), spec, source, around)[0]
+        inner = within(node, "" if node.is_block else path)
+        return self.row(spliced(inner, node.symbol), spec, source, around)[0]
 
     def layer(
         self,
@@ -197,18 +208,18 @@ class _Drawing:
                 values=named,
             )
         )
-        within = primitive.inside(spec, named)
-        split = self.add("split", spec, within, name=plan.split, group=around)
+        entering = primitive.inside(spec, named)
+        split = self.add("split", spec, entering, name=plan.split, group=around)
         self.link(source, split)
         made = {SPLIT: split}
         if self.fold and plan.is_parallel:
             runs = [list(run) for _, run in groupby(bodies)]
-            ends = [self.body(run[0], len(run), within, split, around) for run in runs]
+            ends = [self.body(run[0], len(run), entering, split, around) for run in runs]
             made |= {("body", i): end for i, end in enumerate(ends)}
             plan = Wiring((), (Joint(plan.joints[0].name, tuple(made)[1:]),), plan.split)
         for index, (entry, body) in enumerate(zip(plan.entries, bodies, strict=False)):
-            self.joined(plan, entry, made, within, around)
-            made["body", index] = self.body(body, 1, within, made[entry], around)
+            self.joined(plan, entry, made, entering, around)
+            made["body", index] = self.body(body, 1, entering, made[entry], around)
         last: Port = ("joint", len(plan.joints) - 1)
         self.joined(plan, last, made, after, around)
         self.graph.nodes[made[last]]["parameters"] = _own_parameters(
@@ -237,7 +248,7 @@ class _Drawing:
         self, nodes: Sequence[Node], count: int, spec: TensorSpec, source: int, around: int
     ) -> int:
         """Append a body behind `source`; its last node."""
-        row = _spliced([(node, "") for node in nodes], "")
+        row = spliced([(node, "") for node in nodes], "")
         after = spec
         for node, _ in row:
             after = flow(node, after)
@@ -247,33 +258,6 @@ class _Drawing:
         number = self.add("pass", spec, spec, group=group)
         self.link(source, number)
         return number
-
-
-def _spliced(row: _Row, inside: str) -> _Row:
-    """The row without the rules that only arrange: those without blocks, alone, or in themselves.
-
-    Recursive rules so leave their layers in a row, instead of nesting as deep as they recur.
-    """
-    found: _Row = []
-    for node, path in row:
-        if node.is_primitive or node.is_block:
-            found.append((node, path))
-        elif not _holds_block(node):
-            found.extend(_spliced(_within(node, ""), node.symbol))
-        elif len(row) == 1 or node.symbol == inside:
-            found.extend(_spliced(_within(node, path), node.symbol))
-        else:
-            found.append((node, path))
-    return found
-
-
-def _within(node: Node, path: str) -> _Row:
-    """The children of a rule; they have module paths where the rule has one."""
-    return [(child, f"{path}.{i}" if path else "") for i, child in enumerate(node.flat())]
-
-
-def _holds_block(node: Node) -> bool:
-    return node.is_block or any(_holds_block(child) for child in node.flat())
 
 
 @lru_cache(maxsize=4096)

@@ -9,7 +9,7 @@ from lark import Token, Tree
 
 from searchspace.arguments import first_fault
 from searchspace.branching import branching_rate
-from searchspace.derive import FREE
+from searchspace.derivation import FREE
 from searchspace.fits import first_misfit
 from searchspace.grammar import Domain, Grammar, GrammarError, LimitError, Rule, SizeLimits
 from searchspace.primitives import PRIMITIVES

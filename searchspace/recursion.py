@@ -32,7 +32,8 @@ class Recursion:
         """Names of the rules whose trees can hold the rule itself."""
         self.deep = self.recursive.union(*(nx.ancestors(graph, name) for name in self.recursive))
         """Names of the rules whose trees can hold a recursive rule."""
-        self.level = self._level()
+        self._least = self._levels()
+        self.level = max((n for n in self._least.values() if n < ENDLESS), default=0)
         """How often recursive rules must be expanded inside each other at least."""
         self._always = self._served()
         self._circles: dict[State, bool] = {}
@@ -105,18 +106,23 @@ class Recursion:
             return 1 if self._primitives[item.symbol].total else None
         return found.get(item.symbol)
 
-    def _level(self) -> int:
-        level = dict.fromkeys(self._rules, ENDLESS)
+    def least(self, alternative: Alternative) -> int:
+        """Recursive expansions inside each other that the items of an alternative need at least."""
+        return _deepest(alternative, self._least)
+
+    def _levels(self) -> dict[str, int]:
+        least = dict.fromkeys(self._rules, ENDLESS)
         for _ in self._rules:
             for name, rule in self._rules.items():
-                level[name] = min(self._alternative(a, level) for a in rule.alternatives) + (
-                    name in self.recursive
-                )
-        return max((n for n in level.values() if n < ENDLESS), default=0)
+                # With arguments, recursion may count down, which is free.
+                own = name in self.recursive and not rule.parameters
+                least[name] = min(_deepest(a, least) for a in rule.alternatives) + own
+        return least
 
-    def _alternative(self, alternative: Alternative, level: Mapping[str, int]) -> int:
-        inner = [i for item in alternative.items for i in _nested(item) if not i.is_primitive]
-        return max((level[item.symbol] for item in inner), default=0)
+
+def _deepest(alternative: Alternative, least: Mapping[str, int]) -> int:
+    inner = [i for item in alternative.items for i in _nested(item) if not i.is_primitive]
+    return max((least[item.symbol] for item in inner), default=0)
 
 
 def _nested(item: Item) -> Iterator[Item]:

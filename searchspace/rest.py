@@ -275,6 +275,11 @@ class Join(_Remembering):
             joined = self._table.applied(self._item.symbol, self._values, self._spec, done)
             return None if joined is None else self._rest.size(joined)
         following, group = self.after(spec), groups[len(done)]
+        if twins(groups[len(done) - 1], group):
+            # What one sequence did, the next can do too, with as many nodes.
+            more = following.size(spec)
+            if more is not None:
+                return more
         # What is left behind decides how far it pays to look for a partner.
         further = self._rest.always is not None
         for level in self._table.row_levels(group, self._level + further):
@@ -285,6 +290,14 @@ class Join(_Remembering):
                 if more is not None:
                     return self._times * outs[out][1] + more
         return None
+
+
+def twins(first: Sequence[Item], second: Sequence[Item]) -> bool:
+    """Whether a tree of one sequence is always one of the other: the same rules, no arguments."""
+    return len(first) == len(second) and all(
+        a.symbol == b.symbol and not (a.scalars or a.groups or a.repeat or b.repeat)
+        for a, b in zip(first, second, strict=True)
+    )
 
 
 def ending(

@@ -6,7 +6,7 @@ from random import Random
 
 from searchspace.architecture import Architecture
 from searchspace.choose import RandomChooser
-from searchspace.derive import Derivation, DrawError
+from searchspace.derivation import Derivation, DrawError
 from searchspace.grammar import Grammar
 from searchspace.table import table_of
 

@@ -24,12 +24,12 @@ from searchspace.wellformed import ENDLESS
 Cost = tuple[int, int]
 """Expansions of recursive rules, and nodes, of a tree: what is cheapest has few of the first."""
 Outs = Mapping[TensorSpec, Cost]
-"""Specs that can leave, each with the cost of the cheapest tree that leads there, cheapest first."""
+"""Specs that can leave, each with the cost of the cheapest tree found, cheapest first."""
 _NOTHING: Cost = (0, 0)
 _TOO_MUCH: Cost = (ENDLESS, 0)
 
-HELD = 150_000
-"""Specs that a table holds before it forgets them all and begins anew: some 50 MB."""
+HELD = 100_000
+"""Specs that a table holds before it forgets them all and begins anew: some 30 MB."""
 DEEPEST = 100
 """Rules inside each other, at most, in any tree."""
 
@@ -51,7 +51,7 @@ class Table:
     def __init__(self, grammar: Grammar) -> None:
         self.grammar = grammar
         self.recursion = Recursion(grammar.rules, grammar.primitives)
-        self.level = self.recursion.level
+        self.level = max(1, self.recursion.level) if self.recursion.deep else 0
         """Level to which items in a row are followed; what joins them is followed one further."""
         self._entries: dict[object, Outs] = {}
         self._held = 0
@@ -300,7 +300,10 @@ class Table:
             try:
                 if self._height > DEEPEST:
                     raise EndlessError(symbol)
+                alternatives = self.grammar.rules[symbol].alternatives
                 for index in self.fitting(symbol, given):
+                    if self.recursion.least(alternatives[index]) > level - itself[0]:
+                        continue
                     outs = self.alternative(symbol, index, given, spec, level - itself[0])
                     _merge(made, outs, itself, level)
             finally:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice, product
+from math import prod
 
 import pytest
 import torch
@@ -94,9 +95,19 @@ def allowed(parameter: Parameter) -> tuple[Value, ...]:
 def attempts(primitive: Primitive) -> Iterator[tuple[tuple[Value, ...], TensorSpec]]:
     """Scalar arguments and inputs to try, whether or not they are served."""
     for spec in SPECS:
-        combinations = list(product(*map(allowed, primitive.parameters)))
-        step = -(-len(combinations) // _COMBINATIONS)
-        yield from ((values, spec) for values in combinations[::step])
+        options = [allowed(parameter) for parameter in primitive.parameters]
+        total = prod(map(len, options))
+        for index in range(0, total, -(-total // _COMBINATIONS)):
+            yield _combination(options, index), spec
+
+
+def _combination(options: Sequence[tuple[Value, ...]], index: int) -> tuple[Value, ...]:
+    """One of all combinations by its index, the last option changing fastest."""
+    values = []
+    for some in reversed(options):
+        index, place = divmod(index, len(some))
+        values.append(some[place])
+    return tuple(reversed(values))
 
 
 def _out(primitive: Primitive, values: tuple[Value, ...], spec: TensorSpec) -> TensorSpec:

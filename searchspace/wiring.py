@@ -66,7 +66,7 @@ def _bodies(count: int) -> tuple[Port, ...]:
 
 
 def _parallel(symbol: str, values: Mapping[str, Value], bodies: int) -> Wiring:
-    joint = Joint(str(values.get("join", "join")), _bodies(bodies))
+    joint = Joint(str(values.get("join", symbol)), _bodies(bodies))
     split = str(values.get("split", ""))
     return Wiring((SPLIT,) * bodies, (joint,), "" if split == "clone" else split)
 
@@ -75,8 +75,9 @@ def _residual(symbol: str, values: Mapping[str, Value], bodies: int) -> Wiring:
     return Wiring((SPLIT,), (Joint("add", (("body", 0), SPLIT), skip=True),))
 
 
-def _windows(symbol: str, values: Mapping[str, Value], bodies: int) -> Wiring:
-    return Wiring((SPLIT,), (Joint("col2im", (("body", 0),)),), "im2col")
+def _there_and_back(there: str, back: str) -> Callable[[str, Mapping[str, Value], int], Wiring]:
+    """One body that works on another form of the input."""
+    return lambda symbol, values, bodies: Wiring((SPLIT,), (Joint(back, (("body", 0),)),), there)
 
 
 def _dag(symbol: str, values: Mapping[str, Value], bodies: int) -> Wiring:
@@ -121,7 +122,8 @@ WIRINGS: Mapping[str, Callable[[str, Mapping[str, Value], int], Wiring]] = Mappi
         "residual": _residual,
         "dag": _dag,
         "reversible_columns": _columns,
-        "windows": _windows,
+        "windows": _there_and_back("im2col", "col2im"),
+        "soft_slots": _there_and_back("to slots", "to pixels"),
     }
 )
 """The insides of composites that are not one split, bodies side by side and one join."""

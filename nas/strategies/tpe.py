@@ -16,7 +16,7 @@ from nas.strategies.base import Problem
 from nas.trial import Trial
 from searchspace.architecture import Architecture
 from searchspace.choose import Question
-from searchspace.derive import Derivation
+from searchspace.derivation import Derivation
 from searchspace.table import table_of
 
 _V = TypeVar("_V")

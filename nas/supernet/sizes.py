@@ -12,7 +12,7 @@ from random import Random
 from typing import TypeVar
 
 from searchspace.choose import Chooser, Question, RandomChooser
-from searchspace.derive import Derivation
+from searchspace.derivation import Derivation
 from searchspace.grammar import (
     Alternative,
     Arithmetic,

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from searchspace.primitives import (
     attention,
     channel,
+    channel_mixers,
     composite,
     convolution,
     dense_convolution,
@@ -15,13 +16,17 @@ from searchspace.primitives import (
     dynamic_convolution,
     einspace,
     fork,
+    nasnet,
     norm,
     parameter_free,
+    resolution,
     reversible,
+    slots,
     spectral,
     token_mixers,
     token_reduction,
     tokens,
+    two_scales,
     weighted_convolution,
 )
 from searchspace.primitives.base import Parameter, Primitive
@@ -37,7 +42,9 @@ _FAMILIES = (
     dynamic_convolution,
     spectral,
     parameter_free,
+    resolution,
     channel,
+    channel_mixers,
     norm,
     drop_path,
     tokens,
@@ -45,6 +52,9 @@ _FAMILIES = (
     attention,
     token_mixers,
     einspace,
+    nasnet,
+    slots,
+    two_scales,
 )
 PRIMITIVES = PrimitiveTable(p for family in _FAMILIES for p in family.PRIMITIVES)
 """Every primitive by its name in grammar files; those of other packages are found here too."""

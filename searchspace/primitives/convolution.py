@@ -57,9 +57,9 @@ class StridedConv(nn.Module):
 class DepthwiseConv(nn.Module):
     """Depthwise convolution with a kernel of 3 to 31 (Ding et al., RepLKNet, arXiv 2203.06717)."""
 
-    def __init__(self, channels: int, kernel: int) -> None:
+    def __init__(self, channels: int, kernel: int, bias: bool = True) -> None:
         super().__init__()
-        self.conv = conv2d(channels, channels, kernel, groups=channels)
+        self.conv = conv2d(channels, channels, kernel, groups=channels, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, H, W]` to the same shape."""
@@ -203,6 +203,15 @@ PRIMITIVES = (
         module=DepthwiseConv,
         parameters=(_ODD,),
         arguments=_kernel,
+        result=_same_image,
+        needs=(conv2d,),
+    ),
+    Primitive(
+        name="unbiased_depthwise",
+        summary="the same without a bias, for a norm to follow (UniRepLKNet, arXiv 2311.15599)",
+        module=DepthwiseConv,
+        parameters=(_ODD,),
+        arguments=lambda spec, v: {**_kernel(spec, v), "bias": False},
         result=_same_image,
         needs=(conv2d,),
     ),

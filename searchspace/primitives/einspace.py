@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from searchspace.primitives.base import Arguments, Parameter, Primitive, Values
 from searchspace.shapes import ShapeError, TensorSpec, image, windowed
 
-MOST_WEIGHTS = 2048 * 2048
-"""Weights of one `LastLinear` at most: those between the widest layers of the paper."""
+MOST_WEIGHTS = 9 * 512 * 512
+"""Weights of one `LastLinear` at most: those of the widest 3 x 3 convolution of ResNet-18."""
 
 
 class Unfold(nn.Module):

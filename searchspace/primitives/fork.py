@@ -87,34 +87,30 @@ def _part(spec: TensorSpec, values: Values) -> TensorSpec:
     return _sized(spec, axis, spec.shape[axis] // count)
 
 
-def _given(spec: TensorSpec, inner: Sequence[TensorSpec]) -> str:
-    return f"the bodies make {' and '.join(map(str, inner))} of {spec}"
-
-
 def _joined(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> TensorSpec:
-    join, count = str(values["join"]), _count(values)
-    first, last = inner[0], inner[-1]
+    join, first, last = str(values["join"]), inner[0], inner[-1]
     if join == "add":
         if last != first:
-            raise ShapeError(f"add needs bodies that give one shape; {_given(spec, inner)}")
+            raise _misfit("add needs bodies that give one shape", inner, spec)
         return first
     if join.startswith("concat"):
         axis = _axis(join, first, spec)
         if last.mode != first.mode or _sized(last, axis, first.shape[axis]) != first:
-            raise ShapeError(f"{join} needs bodies that differ there alone; {_given(spec, inner)}")
-        total = (
-            first.shape[axis] * count if len(inner) == 1 else first.shape[axis] + last.shape[axis]
-        )
+            raise _misfit(f"{join} needs bodies that differ there alone", inner, spec)
+        total = first.shape[axis] * _count(values)
+        if len(inner) > 1:
+            total = first.shape[axis] + last.shape[axis]
         return _sized(first, axis, total)
     if first.mode == "vector" or last.mode != first.mode:
-        raise ShapeError(
-            f"{join} needs bodies that give two images, or tokens twice; {_given(spec, inner)}"
-        )
+        raise _misfit(f"{join} needs bodies that give two images, or tokens twice", inner, spec)
     if (*first.shape[:-2], first.shape[-1]) != last.shape[:-1]:
-        raise ShapeError(
-            f"{join} needs a first body as wide as the second is high, in as many channels; {_given(spec, inner)}"
-        )
+        need = "a first body as wide as the second is high, in as many channels"
+        raise _misfit(f"{join} needs {need}", inner, spec)
     return _sized(first, len(first.shape) - 1, last.shape[-1])
+
+
+def _misfit(need: str, inner: Sequence[TensorSpec], spec: TensorSpec) -> ShapeError:
+    return ShapeError(f"{need}; the bodies make {' and '.join(map(str, inner))} of {spec}")
 
 
 _SPLIT = Parameter(name="split", words=("clone", "group1", "group2", "group3"))

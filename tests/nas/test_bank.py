@@ -242,8 +242,9 @@ def test_the_largest_relative_bounds_every_weight(grammar):
 
 
 def test_domains_are_traced_to_the_parameters_they_feed(grammar):
-    assert feeding(grammar, "kernel") == {"kernel", "dilated_kernel", "band", "window"}
-    assert feeding(grammar, "out") == {"width"}
+    windows = {"kernel", "dilated_kernel", "band", "context", "window"}
+    assert feeding(grammar, "kernel") == windows
+    assert feeding(grammar, "out") == {"width", "half"}
     assert feeding(grammar, "stride") == {"stride"}
 
 

@@ -125,6 +125,18 @@ def test_draw_takes_exported_folders_and_files(capsys, tmp_path):
     assert f"small {DRAWN.key}" in folder
 
 
+def test_draw_knows_published_networks(capsys, tmp_path):
+    out = printed(capsys, "spaces", "draw", "resnet18", "--svg", "a.svg")
+    assert out.startswith("resnet18 · conv_resnet ")
+    assert "11,689,512 parameters" in out
+    assert "input image[3, 224, 224]" in out
+    smaller = printed(capsys, "spaces", "draw", "resnet18", "--classes", 10, "--resolution", 64)
+    assert f"{11_689_512 - 990 * 513:,} parameters" in smaller
+    assert "input image[3, 64, 64]" in smaller
+    code, line = fault(capsys, "spaces", "draw", "resnet18", "--space", "vit")
+    assert (code, "of the space conv_resnet, not of vit" in line) == (2, True)
+
+
 def test_draw_at_another_resolution_tells_other_shapes(capsys):
     arguments = ("spaces", "draw", DRAWN.text, "--space", "small.grammar")
     assert "input image[3, 64, 64]" in printed(capsys, *arguments, "--resolution", 64)
@@ -148,6 +160,7 @@ def test_draw_folds_equal_parts_unless_all_are_asked_for(capsys, tmp_path):
     ("arguments", "code", "said"),
     [
         (["nothing"], 2, "no file or folder 'nothing'"),
+        (["vit_b"], 2, "or a published network: resnet18, "),
         (["net:0[a]"], 2, "needs its space: --space NAME"),
         (["net:0[a", "--space", "vit"], 1, "must have ']' at character 8"),
         (["net:0[a]", "--space", "vit"], 1, "a tree of vit begins with 'network'; got 'net'"),

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from nas.report.diagram.columns import arranged
-from nas.report.diagram.labels import text_width, values_text
+from nas.report.diagram.insides import opened
+from nas.report.diagram.labels import text_width, value_lines
 from nas.report.diagram.layered import Size, layered
+from nas.report.diagram.nesting import parameters_of
 from nas.report.diagram.outline import outline
 from nas.report.diagram.svg import svg
 from nas.report.diagram.wires import wires
@@ -195,6 +197,16 @@ def test_nothing_overlaps_however_composites_nest(root, fold):
     is_sound(graph(root, SPEC, fold=fold))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_overlaps_in_cells_of_nasnet(seed):
+    drawn = opened(shipped("nasnet", seed))
+    assert not any(data["name"] == "nasnet_cell" for _, data in drawn.nodes(data=True))
+    assert nx.is_directed_acyclic_graph(drawn)
+    assert [n for n in drawn if not drawn.succ[n]] == [len(drawn) - 1]
+    assert parameters_of(drawn)[None] == parameters_of(shipped("nasnet", seed))[None]
+    is_sound(drawn)
+
+
 def test_a_folded_vit_is_less_than_two_screens():
     picture = arranged(SOME["vit_b16"])
     assert picture.height < 2 * 1080
@@ -225,10 +237,9 @@ def test_every_label_is_there(drawn):
         if node["kind"] == "primitive":
             count = f" × {node['count']}" if node["count"] > 1 else ""
             names[node["name"] + count] += 1
-            values[values_text(node["values"])] += 1
+            values.update(value_lines(node["values"]))
         if node["after"] != node["before"]:
             shapes[str(node["after"])] += 1
-    del values[""]
     for wanted in (names, values, shapes):
         assert all(words[word] >= count for word, count in wanted.items())
     assert words["title"] == words["input"] == words["output"] == 1

@@ -230,9 +230,11 @@ def test_limits_follow_the_image_and_the_cost():
         "kernel": (3, 7),
         "dilated_kernel": (5, 7),
         "band": (7, 7),
+        "context": (5, 7),
         "window": (3, 7),
         "stride": (1, 1),
         "depth": (1, 3),
+        "half": (16, 72),
         "width": (32, 64),
     }
     assert max(asked) == 80

@@ -135,6 +135,14 @@ def test_equal_parts_in_a_row_are_drawn_once_with_their_number():
     assert len(drawn_of("net -> eca ^^ 3 tail\n", fold=False)) == 3 + 2 + 2
 
 
+def test_parts_that_come_again_in_the_same_order_are_one_row():
+    drawn = drawn_of("net -> pair ^^ 5 eca ^^ 2 tail\npair -> residual(eca) eca eca shift\n")
+    rows = [i for i, g in enumerate(drawn.graph["groups"]) if g.kind == "row"]
+    assert [drawn.graph["groups"][i].count for i in rows] == [5]
+    inside = [(d["name"], d["count"]) for _, d in drawn.nodes(data=True) if d["group"] in rows]
+    assert inside == [("eca", 2), ("shift", 1)]
+
+
 def test_copies_that_change_the_shape_are_not_equal():
     drawn = drawn_of("net -> strided_conv(8, 2) ^^ 3 tail\n")
     after = [d["after"] for _, d in drawn.nodes(data=True) if d["name"] == "strided_conv"]
@@ -174,7 +182,7 @@ def test_groups_have_the_paths_of_the_built_network():
 
 
 def test_rules_that_only_arrange_are_no_groups():
-    drawn = drawn_of("net -> a tail\na -> mix a | mix mix\nmix -> eca shift\n")
+    drawn = drawn_of("net -> a tail\na -> mix a | mix mix\nmix -> eca shift\n", fold=False)
     assert drawn.graph["groups"] == ()
 
 

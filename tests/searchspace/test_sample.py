@@ -10,7 +10,7 @@ from strategies import drawn, seeds, shipped, small_grammars
 
 from searchspace.build import build, flow
 from searchspace.check import check
-from searchspace.derive import FREE, MOST
+from searchspace.derivation import FREE, MOST
 from searchspace.read import read_grammar
 from searchspace.sample import sample
 from searchspace.shapes import vector

@@ -80,7 +80,7 @@ def test_what_is_not_listed_is_side_by_side():
     plan = wiring("of_another_package", {"join": "maximum", "split": "group2"}, 3)
     assert plan.is_parallel
     assert (plan.split, plan.joints[0].name, plan.entries) == ("group2", "maximum", (SPLIT,) * 3)
-    assert wiring("of_another_package", {}, 1).joints[0].name == "join"
+    assert wiring("of_another_package", {}, 1).joints[0].name == "of_another_package"
 
 
 def test_only_what_is_side_by_side_may_be_counted():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nas.commands import options
 
-EXAMPLE = "nas spaces draw runs/20260101-120000-conv_large_kernel-a100 --svg network.svg"
+EXAMPLE = "nas spaces draw vit_b16 --svg vit_b16.svg"
 
 
 def add(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,14 +19,16 @@ def add(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Draw an architecture: its parts, what they hold, and the shapes between "
         "them. Equal parts in a row are drawn once, with their number.",
         epilog=f"examples:\n  {EXAMPLE}\n"
+        "  nas spaces draw runs/20260101-120000-conv_large_kernel-a100 --svg best.svg\n"
         "  nas spaces sample vit --seed 7 | nas spaces draw - --space vit --svg vit.svg\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "architecture",
         metavar="ARCH",
-        help="a run's folder (its best design), an exported folder, an architecture file, or the "
-        "text of an architecture; - reads the text from standard input",
+        help="a run's folder (its best design), an exported folder, an architecture file, the "
+        "name of a published network, or the text of an architecture; - reads the text from "
+        "standard input",
     )
     parser.add_argument("--space", metavar="NAME", help="the space of an architecture as text")
     parser.add_argument(
@@ -42,7 +44,7 @@ def add(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--classes",
         type=options.whole(1),
         metavar="N",
-        help="size of the output of an architecture as text (default: that of the space)",
+        help="size of the output of a text (default: that of the space) or a published network",
     )
     options.add_primitive(parser)
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write the picture there, too")

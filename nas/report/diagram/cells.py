@@ -14,7 +14,7 @@ from nas.report.diagram.labels import (
     group_title,
     node_title,
     text_width,
-    values_text,
+    value_lines,
 )
 from nas.report.diagram.layered import Edge, Size, layered
 from nas.report.diagram.nesting import Key, groups_of, nested, parameters_of
@@ -23,11 +23,13 @@ NAME_PX, VALUE_PX, TITLE_PX = 12.0, 10.5, 11.5
 """Font sizes: a layer's name, its arguments and shapes, the title of a frame."""
 ACROSS, DOWN = 16.0, 14.0
 """Distances of boxes: beside one another, and below one another."""
+LINE = 14.0
+"""Height of a line of arguments."""
 HEADER, PAD = 21.0, 10.0
 """Height of a frame's title, and room inside a frame."""
 _DOT, _RING, _LABEL = 6.0, 20.0, 15.0
-_PLAIN = frozenset({"residual", "branch", "dag", "fork", "fork_copies"})
-"""Composites that what is drawn explains: they get no frame."""
+_TOLD = frozenset({"split", "join", "copies"})
+"""Arguments of composites that the drawn split and join tell; those of others need a title."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ class Cells:
     def framed(self, group: int) -> bool:
         """Whether a group is drawn as a frame."""
         found = self.groups[group]
-        plain = found.kind == "body" or (found.kind == "composite" and found.name in _PLAIN)
+        plain = found.kind == "body" or (found.kind == "composite" and {*found.values} <= _TOLD)
         return found.count > 1 or not plain
 
     def only_block(self, group: int) -> int | None:
@@ -86,14 +88,21 @@ class Cells:
 
         Yields `("open", group)`, `("unit", cell)` and `("close", group)`.
         """
-        for kind, index in nx.topological_sort(self.nested[group]):
+        inside = self.nested[group]
+        width = self._common_width(inside)
+        for kind, index in nx.topological_sort(inside):
             chain = kind == "group" and self.groups[index].kind == "rule"
             if chain and self.groups[index].count == 1 and self.only_block(index) is None:
                 yield "open", index
                 yield from self.units(index)
                 yield "close", index
             else:
-                yield "unit", self.cell((kind, index))
+                yield "unit", self.cell((kind, index), width)
+
+    def _common_width(self, inside: nx.DiGraph) -> float:
+        """Width of the layers that stand in one group."""
+        nodes = [self.graph.nodes[i] for kind, i in inside if kind == "node"]
+        return max((box_size(n)[0] for n in nodes if n["kind"] == "primitive"), default=0.0)
 
     def cell(self, key: Key, width: float = 0.0, before: str = "") -> Cell:
         """The cell of a node or group.
@@ -128,8 +137,7 @@ class Cells:
 
     def _group(self, key: Key, before: str) -> Cell:
         group, inside = key[1], self.nested[key[1]]
-        nodes = [self.graph.nodes[i] for kind, i in inside if kind == "node"]
-        width = max((box_size(n)[0] for n in nodes if n["kind"] == "primitive"), default=0.0)
+        width = self._common_width(inside)
         cells = {k: self.cell(k, width) for k in inside}
         sizes = {k: cell.size for k, cell in cells.items()}
         tangled = self.tangled(group)
@@ -178,7 +186,8 @@ def box_size(node: Mapping[str, Any]) -> tuple[float, float]:
         return max(wide, _RING), _RING
     if kind != "primitive":
         return text_width(title, NAME_PX, bold=True) + 28, 24.0
-    values, count = values_text(node["values"]), count_text(node["parameters"])
+    lines, count = value_lines(node["values"]), count_text(node["parameters"])
     name = text_width(title, NAME_PX, bold=True)
     first = name + (12 + text_width(count, VALUE_PX) if count else 0.0)
-    return max(first, text_width(values, VALUE_PX)) + 22, 38.0 if values else 24.0
+    widest = max([first, *(text_width(line, VALUE_PX) for line in lines)])
+    return widest + 22, 24.0 + LINE * len(lines)

@@ -15,7 +15,7 @@ from nas.report.diagram.nesting import Key
 
 TALL = 1500.0
 """Height up to which one column does."""
-_WIDE_TO_HIGH = 1.5
+_WIDE_TO_HIGH, _LOPSIDED = 1.5, 1.7
 GUTTER = 44.0
 """Distance of columns: room for the edge from the end of one to the start of the next."""
 
@@ -146,19 +146,19 @@ def _append(column: _Column, kind: str, what: Cell | int) -> None:
 def _place(column: _Column, cells: Cells, x: float, number: int, picture: Picture) -> Rect:
     """Set the places of a column whose left side stands at `x`."""
     units = [what for _, what, _ in column.items if isinstance(what, Cell)]
-    half = max(max(c.size.entry, c.size.width - c.size.entry) for c in units)
+    left, right = _sides(units)
     depth = most = 0
     for kind, group, _ in column.items:
         depth += {"open": 1, "close": -1}.get(kind, 0)
         most = max(most, depth)
         if isinstance(group, int):
             title = f"{group_title(cells.groups[group])} (continued)   {cells.note(group)}"
-            half = max(half, text_width(title, TITLE_PX, bold=True) / 2 + PAD)
-    axis = x + half + most * PAD
+            right = max(right, text_width(title, TITLE_PX, bold=True) + 2 * PAD - left)
+    axis = x + left + most * PAD
     opened: list[tuple[int, float]] = []
     for kind, what, y in column.items:
         if isinstance(what, Cell):
-            rect = Rect(x=axis - half, y=y, width=2 * half, height=what.size.height)
+            rect = Rect(x=axis - left, y=y, width=left + right, height=what.size.height)
             first = len(picture.frames)
             _emit(what, axis - what.size.entry, y, picture)
             if what.title:
@@ -168,14 +168,23 @@ def _place(column: _Column, cells: Cells, x: float, number: int, picture: Pictur
             opened.append((what, y))
         else:
             group, top = opened.pop()
-            side = half + (most - len(opened)) * PAD
+            more = (most - len(opened)) * PAD
             again = any(frame.group == group for frame in picture.frames)
             title = group_title(cells.groups[group]) + (" (continued)" if again else "")
-            rect = Rect(x=axis - side, y=top, width=2 * side, height=y - top)
+            wide = left + right + 2 * more
+            rect = Rect(x=axis - left - more, y=top, width=wide, height=y - top)
             picture.frames.append(
                 Frame(group=group, rect=rect, title=title, note=cells.note(group))
             )
-    return Rect(x=x, y=0.0, width=2 * (half + most * PAD), height=column.y - DOWN)
+    return Rect(x=x, y=0.0, width=left + right + 2 * most * PAD, height=column.y - DOWN)
+
+
+def _sides(units: Sequence[Cell]) -> tuple[float, float]:
+    """Room to the left and right of a column's axis: alike, unless that would waste much."""
+    left = max(cell.size.entry for cell in units)
+    right = max(cell.size.width - cell.size.entry for cell in units)
+    most = max(left, right)
+    return (most, most) if most < _LOPSIDED * min(left, right) else (left, right)
 
 
 def _emit(cell: Cell, x: float, y: float, picture: Picture) -> None:

@@ -10,6 +10,8 @@ from searchspace.graph import Group
 from searchspace.tree import FLOAT, Value
 
 _NARROW, _WIDE = frozenset("iljtfrI.,:;|'()[] "), frozenset("mwMW@%—")
+_LINE = 44
+"""Longest line of arguments, in letters."""
 _SIGNS = {"add": "+", "multiply": "×"}
 
 
@@ -22,6 +24,18 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
 def values_text(values: Mapping[str, Value]) -> str:
     """Scalar arguments by name."""
     return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def value_lines(values: Mapping[str, Value]) -> list[str]:
+    """The same in lines of about the same length."""
+    lines: list[str] = []
+    for name, value in values.items():
+        word = f"{name} {value}"
+        if lines and len(lines[-1]) + len(word) + 2 <= _LINE:
+            lines[-1] += f", {word}"
+        else:
+            lines.append(word)
+    return lines
 
 
 def times(name: str, count: int) -> str:

@@ -19,17 +19,15 @@ class Hue:
     """Style of rich."""
 
 
-_CONVOLUTION = Hue(
-    name="convolution",
-    edge="#2563c9",
-    fill="#e3edfc",
-    dark_edge="#7aa7f0",
-    dark_fill="#1c2c47",
-    terminal="blue",
-)
 _HUES = {
-    "convolution": _CONVOLUTION,
-    "dense_convolution": _CONVOLUTION,
+    "convolution": Hue(
+        name="convolution",
+        edge="#2563c9",
+        fill="#e3edfc",
+        dark_edge="#7aa7f0",
+        dark_fill="#1c2c47",
+        terminal="blue",
+    ),
     "dynamic_convolution": Hue(
         name="kernels from the input",
         edge="#0b7f95",
@@ -103,14 +101,39 @@ _OTHER = Hue(
     dark_fill="#451f1f",
     terminal="red",
 )
-# One file holds both what makes tokens of images and what works on tokens.
-_DRAWN_AS = {"token_mlp": "channel", "mixer_mlp": "token_mixers"}
+_ALIKE = {
+    "dense_convolution": "convolution",
+    "weighted_convolution": "convolution",
+    "resolution": "convolution",
+    "channel_mixers": "channel",
+    "drop_path": "parameter_free",
+    "token_reduction": "tokens",
+    "two_scales": "tokens",
+    "nasnet": "convolution",
+}
+"""Families that look like another."""
+_OWN = {
+    "token_mlp": "channel",
+    "mixer_mlp": "token_mixers",
+    "activation": "parameter_free",
+    "ceil_max_pool": "parameter_free",
+    "resize": "parameter_free",
+    "resize_to": "parameter_free",
+    "cross_attention": "attention",
+    "unfold": "tokens",
+    "last_linear": "channel",
+    "mode_norm": "norm",
+    "last_softmax": "parameter_free",
+    "learned_position": "tokens",
+}
+"""Primitives that look like another family than that of their file, which holds several kinds."""
 
 
 def hue_of(primitive: str, family: str) -> Hue:
     """The colours of a primitive; those of its own for families that are not known."""
-    return _HUES.get(_DRAWN_AS.get(primitive, family), _OTHER)
+    family = _OWN.get(primitive, _ALIKE.get(family, family))
+    return _HUES.get(family, _OTHER)
 
 
-HUES = tuple(dict.fromkeys([*_HUES.values(), _OTHER]))
+HUES = (*_HUES.values(), _OTHER)
 """All hues, in the order of the legend."""

@@ -9,43 +9,25 @@ from xml.sax.saxutils import escape
 
 import networkx as nx
 
-from nas.report.diagram.cells import HEADER, NAME_PX, PAD, TITLE_PX, VALUE_PX, is_dot
+from nas.report.diagram.cells import HEADER, LINE, NAME_PX, PAD, TITLE_PX, VALUE_PX, is_dot
 from nas.report.diagram.columns import Frame, Picture, Rect, arranged
+from nas.report.diagram.insides import opened
 from nas.report.diagram.labels import (
     changes_shape,
     count_text,
     node_title,
     text_width,
-    values_text,
+    value_lines,
 )
 from nas.report.diagram.nesting import groups_of, parameters_of
 from nas.report.diagram.palette import HUES, Hue, hue_of
+from nas.report.diagram.style import style_sheet
 from nas.report.diagram.wires import Point, Wire, wires
 
 _MARGIN, _TITLE, _LEGEND, _ROUND = 24.0, 46.0, 22.0, 5.0
 _OVER = 16.0
 """Room above and below the columns, for the edges from one to the next."""
 _FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
-_LIGHT = {
-    "paper": "#ffffff",
-    "frame": "#f7f8fa",
-    "header": "#e9ecf1",
-    "border": "#c6ccd6",
-    "text": "#1b1f27",
-    "pale": "#5b6472",
-    "wire": "#6c7684",
-    "skip": "#2f7d6b",
-}
-_DARK = {
-    "paper": "#12151b",
-    "frame": "#191d25",
-    "header": "#262c37",
-    "border": "#424b5a",
-    "text": "#e8ebf0",
-    "pale": "#a1abba",
-    "wire": "#8a95a5",
-    "skip": "#6fcfb8",
-}
 
 
 def svg(graph: nx.DiGraph, title: str) -> str:
@@ -58,6 +40,7 @@ def svg(graph: nx.DiGraph, title: str) -> str:
     Returns:
         The text of an SVG file; the same for the same graph.
     """
+    graph = opened(graph)
     picture = arranged(graph)
     first, last = graph.nodes[0]["before"], graph.nodes[len(graph) - 1]["after"]
     said = f"{parameters_of(graph)[None]:,} parameters · {first} → {last}"
@@ -81,42 +64,13 @@ def svg(graph: nx.DiGraph, title: str) -> str:
         f'viewBox="0 0 {_n(width)} {_n(height)}" role="img" font-family="{_FONT}">'
     )
     return "\n".join(
-        [head, f"<title>{escape(title)}</title>", _style(hues), *_paper(), *body, "</svg>", ""]
+        [head, f"<title>{escape(title)}</title>", style_sheet(hues), *_paper(), *body, "</svg>", ""]
     )
 
 
 def _n(value: float) -> str:
     """A length without needless digits."""
     return f"{value:.2f}".rstrip("0").rstrip(".") if value else "0"
-
-
-def _style(hues: Sequence[Hue]) -> str:
-    """Classes for both surroundings; viewers that know no media query show the light one."""
-
-    def rules(colours: Mapping[str, str], dark: bool) -> str:
-        own = [
-            f".paper{{fill:{colours['paper']}}}",
-            f".frame{{fill:{colours['frame']};stroke:{colours['border']}}}",
-            f".header{{fill:{colours['header']};stroke:{colours['border']}}}",
-            f".plain{{fill:{colours['paper']};stroke:{colours['wire']}}}",
-            f"text{{fill:{colours['text']}}}",
-            f".pale{{fill:{colours['pale']}}}",
-            f".wire{{stroke:{colours['wire']}}}",
-            f".skip{{stroke:{colours['skip']}}}",
-            f".tip,.dot{{fill:{colours['wire']}}}",
-            f".skiptip{{fill:{colours['skip']}}}",
-        ]
-        for hue in hues:
-            edge, fill = (hue.dark_edge, hue.dark_fill) if dark else (hue.edge, hue.fill)
-            own.append(f".h{HUES.index(hue)}{{fill:{fill};stroke:{edge}}}")
-            own.append(f".s{HUES.index(hue)}{{fill:{edge}}}")
-        return "".join(own)
-
-    return (
-        "<style>.wire,.skip{fill:none;stroke-width:1.4}.skip{stroke-width:1.8}"
-        ".name,.title{font-weight:600}"
-        f"{rules(_LIGHT, False)}@media (prefers-color-scheme: dark){{{rules(_DARK, True)}}}</style>"
-    )
 
 
 def _paper() -> Iterator[str]:
@@ -197,13 +151,13 @@ def _primitive(node: Mapping[str, Any], rect: Rect) -> Iterator[str]:
     yield _rect(rect, f"h{hue}", _ROUND)
     stripe = Rect(x=rect.x, y=rect.y, width=5, height=rect.height)
     yield _rect(stripe, f"s{hue}", 2)
-    values, count = values_text(node["values"]), count_text(node["parameters"])
-    base = rect.y + (15.5 if values else rect.height / 2 + NAME_PX * 0.36)
+    lines, count = value_lines(node["values"]), count_text(node["parameters"])
+    base = rect.y + (15.5 if lines else rect.height / 2 + NAME_PX * 0.36)
     yield _text(rect.x + 12, base, node_title(node), NAME_PX, "name")
     if count:
         yield _text(rect.x + rect.width - 8, base, count, VALUE_PX, "pale", "end")
-    if values:
-        yield _text(rect.x + 12, base + 15, values, VALUE_PX)
+    for index, line in enumerate(lines):
+        yield _text(rect.x + 12, base + 1 + LINE * (index + 1), line, VALUE_PX)
 
 
 def _path(wire: Wire, to_dot: bool) -> str:
