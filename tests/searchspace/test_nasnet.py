@@ -9,16 +9,15 @@ import torch
 from hwprofile.blocks import BlockTable
 from nas.export import module_source
 from searchspace import draws
-from searchspace.architecture import Architecture
 from searchspace.build import build
-from searchspace.check import check
+from searchspace.derive import derive, pick
 from searchspace.primitives import PRIMITIVES
 from searchspace.primitives.drop_path import DropPath
 from searchspace.primitives.nasnet import OPERATIONS, NASNetCell, leaving
 from searchspace.sample import sample
 from searchspace.shapes import ShapeError, image
 from searchspace.space import load_space, space_text
-from searchspace.tree import Node, primitive, units
+from searchspace.tree import units
 
 NORMAL = (
     "0 separable5 1 separable3 1 separable5 1 separable3 0 average3 1 identity "
@@ -55,61 +54,31 @@ def _values(cell):
     return tuple(int(word) if word.isdigit() else word for word in cell.split())
 
 
-def _cell(symbol, drop, stride, first, cell, left, filters, following):
-    inner = primitive("nasnet_cell", left, filters, following, stride, first, drop, *_values(cell))
-    skipped = (left,) if stride == 2 else ()
-    values = (*skipped, filters, following, first, drop, *_values(cell))
-    return Node(symbol, 0, values, ((inner,),), "float")
+def _named(cell, states, operations):
+    """The variables of a cell: names of the two states of a block, and of its two operations."""
+    letters = (states[0], operations[0], states[1], operations[1])
+    names = [f"{letter}{block}" for block in range(1, 6) for letter in letters]
+    return dict(zip(names, _values(cell), strict=True))
 
 
-def nasnet_a(quarter, stem, depth, drop=0):
+def nasnet_a(grammar, quarter, stem, depth, drop=0):
     """The published network, `depth` + 2 cells in a stage."""
-
-    def reduction(left, filters, following):
-        return (_cell("reduce", drop, 2, 3, REDUCTION, left, filters, following),)
-
-    def stage(filters, following):
-        inner = _cell("normal", drop, 1, 1, NORMAL, filters, filters, filters)
-        last = _cell("normal", drop, 1, 1, NORMAL, filters, filters, following)
-        values = (filters, following, depth, 1, drop, *_values(NORMAL))
-        return (Node("stage", 0, values, ((inner,), (inner,) * depth, (last,))),)
-
-    def block(symbol, values, *items):
-        return (Node(symbol, 0, values, tuple((item,) for item in items), "float"),)
-
-    f = quarter
-    twice = primitive(
-        "branch", "concat", children=((primitive("identity"),), (primitive("identity"),))
-    )
-    last = [primitive("activation", "relu"), primitive("global_pool")]
-    groups = (
-        block("enter", (stem,), primitive("conv", stem, 3, 2), primitive("batch_norm"), twice),
-        reduction(stem, f, f * 2),
-        reduction(f * 2, f * 2, f * 4),
-        stage(f * 4, f * 8),
-        reduction(f * 8, f * 8, f * 8),
-        stage(f * 8, f * 16),
-        reduction(f * 16, f * 16, f * 16),
-        stage(f * 16, 0),
-        block("head", (), *last, primitive("classifier", 1000)),
-    )
-    normal, reduce = _values(NORMAL), _values(REDUCTION)
-    inputs = [v for n in range(0, 20, 4) for v in (*normal[n : n + 3 : 2], *reduce[n : n + 3 : 2])]
-    operations = [cell[n] for cell in (normal, reduce) for n in range(1, 20, 2)]
-    return Node("network", 0, (f, stem, depth, drop, 1, 3, *inputs, *operations), groups)
+    sizes = {"f": quarter, "w": stem, "n": depth, "d": drop, "m": 1, "k": 3}
+    cells = {**_named(NORMAL, "xy", "ab"), **_named(REDUCTION, "rs", "op")}
+    stages = [[pick(0)] * depth] * 3
+    return derive(grammar, pick(0, *stages, **sizes, **cells))
 
 
 @pytest.mark.parametrize(
-    ("root", "size", "count"),
+    ("sizes", "resolution", "count"),
     [
         # 4 @ 1056 and 6 @ 4032, as counted from the networks of the public PyTorch ports.
-        (nasnet_a(11, 32, 2), 224, 5_289_978),
-        (nasnet_a(42, 96, 4), 331, 88_753_150),
+        ((11, 32, 2), 224, 5_289_978),
+        ((42, 96, 4), 331, 88_753_150),
     ],
 )
-def test_nasnet_a_derives_with_the_published_parameters(grammar, root, size, count):
-    check(grammar, root)
-    spec = image(3, size, size)
+def test_nasnet_a_derives_with_the_published_parameters(grammar, sizes, resolution, count):
+    root, spec = nasnet_a(grammar, *sizes).root, image(3, resolution, resolution)
     assert BlockTable(spec).costs(root).params == count
     with torch.device("meta"):
         assert build(root, spec)(torch.empty(2, *spec.shape)).shape == (2, 1000)
@@ -146,12 +115,11 @@ def test_all_normal_cells_are_alike_and_all_reductions(small):
         assert len({node.values[-20:] for node in cells}) == 1
 
 
-def test_the_source_of_a_network_runs():
-    spec, root = image(3, 32, 32), nasnet_a(4, 16, 0, drop=30)
+def test_the_source_of_a_network_runs(grammar):
+    spec, architecture = image(3, 32, 32), nasnet_a(grammar, 4, 16, 0, drop=30)
     names = {"__name__": "model"}
-    source = module_source(Architecture(space="nasnet", root=root), spec)
-    exec(compile(source, "model.py", "exec"), names)
-    network, exported = build(root, spec).eval(), names["Network"]().eval()
+    exec(compile(module_source(architecture, spec), "model.py", "exec"), names)
+    network, exported = build(architecture.root, spec).eval(), names["Network"]().eval()
     exported.load_state_dict(network.state_dict())
     x = torch.randn(2, *spec.shape)
     with torch.no_grad():
