@@ -13,7 +13,7 @@ from searchspace.build import build
 from searchspace.derive import derive, pick
 from searchspace.primitives import PRIMITIVES
 from searchspace.primitives.drop_path import DropPath
-from searchspace.primitives.nasnet import OPERATIONS, NASNetCell, leaving
+from searchspace.primitives.nasnet import OPERATIONS, NASNetCell
 from searchspace.sample import sample
 from searchspace.shapes import ShapeError, image
 from searchspace.space import load_space, space_text
@@ -128,14 +128,9 @@ def test_the_source_of_a_network_runs(grammar):
 
 def _sums(cell, stride=1, first=6, following=0, **changes):
     """A cell whose projections do nothing but ReLU: two filters in, two filters made."""
-    inputs = [value for value in _values(cell) if isinstance(value, int)]
     options = {"channels": 2, "left": 2, "filters": 2, "drop": 0, **changes}
     module = NASNetCell(
-        **options,
-        following=following,
-        stride=stride,
-        leaving=leaving(inputs, first),
-        wiring=cell,
+        **options, following=following, stride=stride, first=first, wiring=cell
     ).eval()
     for layer in module.modules():
         if isinstance(layer, torch.nn.Conv2d):
@@ -158,23 +153,26 @@ def test_a_cell_sums_and_joins_its_states():
     b5 = b3 + b4
     torch.testing.assert_close(_sums(cell)(both), b5)
     torch.testing.assert_close(_sums(cell, first=4)(both), torch.cat((b3, b4, b5), 1))
+    torch.testing.assert_close(_sums(cell, first=1)(both)[:, :4], torch.cat((y, b1), 1))
     carried = _sums(cell, following=2)(both)
     torch.testing.assert_close(carried, torch.cat((b5, x), 1))
 
 
-def test_what_no_block_takes_leaves():
-    taken = _values(NORMAL)[::2]
-    assert leaving(taken, 6) == "23456"
-    assert leaving(taken, 1) == "123456"
-    assert leaving(_values(REDUCTION)[::2], 3) == "3456"
-    assert leaving([0] * 10, 6) == "123456"
+def test_what_no_block_takes_is_added_to_the_last_state_if_it_does_not_leave():
+    cell = " ".join(["1 identity 1 identity"] * 5)
+    x, y = torch.rand(2, 2, 4, 4), torch.rand(2, 2, 4, 4)
+    both = torch.cat((x, y), 1)
+    torch.testing.assert_close(_sums(cell, first=6)(both), x + 5 * 2 * y)
+    torch.testing.assert_close(_sums(cell, first=5)(both), torch.cat((2 * y, x + 4 * 2 * y), 1))
+    reduced = _sums(cell, stride=2, first=3, left=3)(torch.rand(2, 5, 4, 4))
+    assert reduced.shape == (2, 8, 2, 2)
 
 
 def test_a_reduction_halves_what_comes_from_before_and_nothing_else():
     cell = "0 max3 1 max3 " + " ".join(["2 identity 2 identity"] * 4)
     x = torch.zeros(1, 4, 6, 5)
     x[0, 0, 2, 2] = 1.0
-    y = _sums(cell, stride=2)(x)
+    y = _sums(cell, stride=2, first=3)(x)
     assert y.shape == (1, 8, 3, 3)
     assert y[0, 0].nonzero().tolist() == [[1, 1]]
 
