@@ -17,6 +17,10 @@ from searchspace.grammar import Grammar
 from searchspace.space import load_space
 
 
+class UnknownNetworkError(ValueError):
+    """No published network of that name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """A network of the literature."""
@@ -43,10 +47,11 @@ def published(name: str, *, classes: int | None = None) -> Architecture:
         classes: size of the output, instead of the published one.
 
     Raises:
-        KeyError: there is none of that name; the message lists those there are.
+        UnknownNetworkError: there is none of that name; the message lists those there are.
     """
     if name not in PUBLISHED:
-        raise KeyError(f"no published network '{name}'; known are {', '.join(PUBLISHED)}")
+        known = ", ".join(PUBLISHED)
+        raise UnknownNetworkError(f"no published network '{name}'; known are {known}")
     network = PUBLISHED[name]
     return derive(_grammar(network.space, classes or network.classes), network.choices())
 

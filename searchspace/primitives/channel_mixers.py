@@ -29,31 +29,44 @@ class Pointwise(nn.Module):
         return y
 
 
+class ResponseNorm(nn.Module):
+    """Global response norm: (scale * n + 1) * x + bias, scale and bias 0 at first.
+
+    Woo et al., ConvNeXt V2 (arXiv 2301.00808), section 3.2: n = g / (mean of g + 1e-6), g the L2
+    norm of each channel over the image.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, C, H, W]` to the same shape."""
+        size = torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)
+        response = size / (size.mean(1, keepdim=True) + 1e-6)
+        y: Tensor = (self.scale[:, None, None] * response + 1) * x + self.bias[:, None, None]
+        return y
+
+
 class InvertedResponse(nn.Module):
     """Point-wise expansion, activation, global response norm, point-wise projection without bias.
 
-    The norm is that of ConvNeXt V2 (Woo et al., arXiv 2301.00808), section 3.2: with g the L2 norm
-    of each channel over the image and n = g / (mean of g + 1e-6), (scale * n + 1) * x + bias; both
-    are 0 at first. UniRepLKNet (arXiv 2311.15599) has a batch norm after it in training, ConvNeXt
-    V2 a bias.
+    UniRepLKNet (Ding et al., arXiv 2311.15599) has a batch norm after it in training, ConvNeXt V2
+    (Woo et al., arXiv 2301.00808) a bias.
     """
 
     def __init__(self, channels: int, ratio: int, act: str) -> None:
         super().__init__()
         self.expand = conv2d(channels, channels * ratio, 1)
         self.act = Activation(act)
-        self.scale = nn.Parameter(torch.zeros(channels * ratio))
-        self.bias = nn.Parameter(torch.zeros(channels * ratio))
+        self.norm = ResponseNorm(channels * ratio)
         self.project = conv2d(channels * ratio, channels, 1, bias=0)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, C, H, W]` to the same shape."""
-        y: Tensor = self.act(self.expand(x))
-        size = torch.linalg.vector_norm(y, dim=(2, 3), keepdim=True)
-        response = size / (size.mean(1, keepdim=True) + 1e-6)
-        y = (self.scale[:, None, None] * response + 1) * y + self.bias[:, None, None]
-        out: Tensor = self.project(y)
-        return out
+        y: Tensor = self.project(self.norm(self.act(self.expand(x))))
+        return y
 
 
 class Excite(nn.Module):
@@ -129,7 +142,7 @@ PRIMITIVES = (
         parameters=(_RATIO, _ACT),
         arguments=_made,
         result=_image,
-        needs=(conv2d, Activation),
+        needs=(conv2d, Activation, ResponseNorm),
     ),
     Primitive(
         name="excite",

@@ -127,13 +127,17 @@ def passed(channels: int, out: int, stride: int) -> nn.Module:
 
 
 class NASNetCell(nn.Module):
-    """Five blocks a(x) + b(y) on earlier states; the states that no block takes leave, joined.
+    """Five blocks a(x) + b(y) on earlier states; the states from `first` on leave, joined.
 
     Zoph et al., NASNet (arXiv 1707.07012), section 3.1: state 0 is the output of the cell before, 1
     that of the one before it, blocks make 2 to 6. In a reduction cell (`stride` 2) the operations
-    on states 0 and 1 have stride 2. In the public code of NASNet-A states leave that blocks take,
-    too; hence `leaving`. Of the paper's two ways to combine, the sum alone is offered, which is
-    what the published cells use.
+    on states 0 and 1 have stride 2.
+
+    Departures: in the paper those states leave that no block takes, so that wiring decides the
+    width; NASNet-A's public code joins others, too, and here `first` says which, 1 in its normal
+    cell and 3 in its reduction cell. What neither leaves nor is taken is added to the last state,
+    which happens in neither. Of the two ways to combine, the sum alone is offered, which is all
+    that the published cells use.
 
     The two inputs of a cell come in one tensor: state 0 as it left its cell, then state 1 as this
     cell uses it. For that, a cell projects the output of the cell before it for the cell behind it.
@@ -147,7 +151,7 @@ class NASNetCell(nn.Module):
         filters: int,
         following: int,
         stride: int,
-        leaving: str,
+        first: int,
         drop: int,
         wiring: str,
     ) -> None:
@@ -159,7 +163,7 @@ class NASNetCell(nn.Module):
             filters: F.
             following: G; 0 for the last cell.
             stride: 1, or 2 for a reduction.
-            leaving: the states that leave, their digits in a row.
+            first: the first state that leaves.
             drop: percent to which ScheduledDropPath drops operations; 0 for never.
             wiring: ten operations, each after the digit of its state: `0 conv3 1 identity …`.
         """
@@ -176,15 +180,17 @@ class NASNetCell(nn.Module):
             if drop and name != "identity":
                 layers.append(DropPath(drop))
             self.operations.append(layers)
-        self.leaving = [int(digit) for digit in leaving]
+        # A state that goes on as it is, or is brought to the width and size of the others.
+        self.leaving = list(range(first, len(widths)))
+        self.added = [n for n in range(first) if n not in self.inputs]
         self.exits = nn.ModuleList()
-        for state in self.leaving:
+        for state in (*self.added, *self.leaving):
             as_it_is = state > 1 or (stride == 1 and widths[state] == filters)
             exit_ = nn.Identity() if as_it_is else passed(widths[state], filters, stride)
             self.exits.append(exit_)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, C + L, H, W]` to `[B, F * leaving + G, H / stride, W / stride]`."""
+        """`[B, C + L, H, W]` to `[B, F * (7 - first) + G, H / stride, W / stride]`."""
         last, before = torch.split(x, self.sizes, dim=1)
         states = [self.project(last), before]
         edges = zip(self.inputs, self.operations, strict=True)
@@ -192,16 +198,13 @@ class NASNetCell(nn.Module):
             y = apply(states[state])
             state, apply = next(edges)
             states.append(y + apply(states[state]))
-        pairs = zip(self.leaving, self.exits, strict=True)
-        parts = [exit_(states[state]) for state, exit_ in pairs]
+        exits = iter(self.exits)
+        for state in self.added:
+            states[-1] = states[-1] + next(exits)(states[state])
+        parts = [next(exits)(states[state]) for state in self.leaving]
         if self.carry is not None:
             parts.append(self.carry(last))
         return torch.cat(parts, dim=1)
-
-
-def leaving(inputs: Sequence[int], first: int) -> str:
-    """States that leave a cell, their digits in a row: those not taken, and all from `first`."""
-    return "".join(str(n) for n in range(BLOCKS + 2) if n >= first or n not in inputs)
 
 
 def _inputs(values: Values) -> list[int]:
@@ -215,7 +218,7 @@ def _result(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> Te
     following = int(values["following"])
     if following == 1:
         raise ShapeError(f"nasnet_cell must pass on no channels or 2 and more, not 1; got {spec}")
-    channels = len(leaving(_inputs(values), int(values["first"]))) * filters + following
+    channels = (BLOCKS + 2 - int(values["first"])) * filters + following
     return image(channels, *(strided(size, stride) for size in spec.shape[1:]))
 
 
@@ -225,9 +228,7 @@ def _arguments(spec: TensorSpec, values: Values) -> Arguments:
     return {
         "channels": spec.channels - left,
         "left": left,
-        **{name: values[name] for name in ("filters", "following", "stride")},
-        "leaving": leaving(inputs, int(values["first"])),
-        "drop": values["drop"],
+        **{name: values[name] for name in ("filters", "following", "stride", "first", "drop")},
         "wiring": " ".join(f"{i} {name}" for i, name in zip(inputs, names, strict=True)),
     }
 

@@ -9,16 +9,15 @@ import torch
 from hwprofile.blocks import BlockTable
 from nas.export import module_source
 from searchspace import draws
-from searchspace.architecture import Architecture
 from searchspace.build import build
-from searchspace.check import check
+from searchspace.derive import derive, pick
 from searchspace.primitives import PRIMITIVES
 from searchspace.primitives.drop_path import DropPath
-from searchspace.primitives.nasnet import OPERATIONS, NASNetCell, leaving
+from searchspace.primitives.nasnet import OPERATIONS, NASNetCell
 from searchspace.sample import sample
 from searchspace.shapes import ShapeError, image
 from searchspace.space import load_space, space_text
-from searchspace.tree import Node, primitive, units
+from searchspace.tree import units
 
 NORMAL = (
     "0 separable5 1 separable3 1 separable5 1 separable3 0 average3 1 identity "
@@ -55,61 +54,31 @@ def _values(cell):
     return tuple(int(word) if word.isdigit() else word for word in cell.split())
 
 
-def _cell(symbol, drop, stride, first, cell, left, filters, following):
-    inner = primitive("nasnet_cell", left, filters, following, stride, first, drop, *_values(cell))
-    skipped = (left,) if stride == 2 else ()
-    values = (*skipped, filters, following, first, drop, *_values(cell))
-    return Node(symbol, 0, values, ((inner,),), "float")
+def _named(cell, states, operations):
+    """The variables of a cell: names of the two states of a block, and of its two operations."""
+    letters = (states[0], operations[0], states[1], operations[1])
+    names = [f"{letter}{block}" for block in range(1, 6) for letter in letters]
+    return dict(zip(names, _values(cell), strict=True))
 
 
-def nasnet_a(quarter, stem, depth, drop=0):
+def nasnet_a(grammar, quarter, stem, depth, drop=0):
     """The published network, `depth` + 2 cells in a stage."""
-
-    def reduction(left, filters, following):
-        return (_cell("reduce", drop, 2, 3, REDUCTION, left, filters, following),)
-
-    def stage(filters, following):
-        inner = _cell("normal", drop, 1, 1, NORMAL, filters, filters, filters)
-        last = _cell("normal", drop, 1, 1, NORMAL, filters, filters, following)
-        values = (filters, following, depth, 1, drop, *_values(NORMAL))
-        return (Node("stage", 0, values, ((inner,), (inner,) * depth, (last,))),)
-
-    def block(symbol, values, *items):
-        return (Node(symbol, 0, values, tuple((item,) for item in items), "float"),)
-
-    f = quarter
-    twice = primitive(
-        "branch", "concat", children=((primitive("identity"),), (primitive("identity"),))
-    )
-    last = [primitive("activation", "relu"), primitive("global_pool")]
-    groups = (
-        block("enter", (stem,), primitive("conv", stem, 3, 2), primitive("batch_norm"), twice),
-        reduction(stem, f, f * 2),
-        reduction(f * 2, f * 2, f * 4),
-        stage(f * 4, f * 8),
-        reduction(f * 8, f * 8, f * 8),
-        stage(f * 8, f * 16),
-        reduction(f * 16, f * 16, f * 16),
-        stage(f * 16, 0),
-        block("head", (), *last, primitive("classifier", 1000)),
-    )
-    normal, reduce = _values(NORMAL), _values(REDUCTION)
-    inputs = [v for n in range(0, 20, 4) for v in (*normal[n : n + 3 : 2], *reduce[n : n + 3 : 2])]
-    operations = [cell[n] for cell in (normal, reduce) for n in range(1, 20, 2)]
-    return Node("network", 0, (f, stem, depth, drop, 1, 3, *inputs, *operations), groups)
+    sizes = {"f": quarter, "w": stem, "n": depth, "d": drop, "m": 1, "k": 3}
+    cells = {**_named(NORMAL, "xy", "ab"), **_named(REDUCTION, "rs", "op")}
+    stages = [[pick(0)] * depth] * 3
+    return derive(grammar, pick(0, *stages, **sizes, **cells))
 
 
 @pytest.mark.parametrize(
-    ("root", "size", "count"),
+    ("sizes", "resolution", "count"),
     [
         # 4 @ 1056 and 6 @ 4032, as counted from the networks of the public PyTorch ports.
-        (nasnet_a(11, 32, 2), 224, 5_289_978),
-        (nasnet_a(42, 96, 4), 331, 88_753_150),
+        ((11, 32, 2), 224, 5_289_978),
+        ((42, 96, 4), 331, 88_753_150),
     ],
 )
-def test_nasnet_a_derives_with_the_published_parameters(grammar, root, size, count):
-    check(grammar, root)
-    spec = image(3, size, size)
+def test_nasnet_a_derives_with_the_published_parameters(grammar, sizes, resolution, count):
+    root, spec = nasnet_a(grammar, *sizes).root, image(3, resolution, resolution)
     assert BlockTable(spec).costs(root).params == count
     with torch.device("meta"):
         assert build(root, spec)(torch.empty(2, *spec.shape)).shape == (2, 1000)
@@ -146,12 +115,11 @@ def test_all_normal_cells_are_alike_and_all_reductions(small):
         assert len({node.values[-20:] for node in cells}) == 1
 
 
-def test_the_source_of_a_network_runs():
-    spec, root = image(3, 32, 32), nasnet_a(4, 16, 0, drop=30)
+def test_the_source_of_a_network_runs(grammar):
+    spec, architecture = image(3, 32, 32), nasnet_a(grammar, 4, 16, 0, drop=30)
     names = {"__name__": "model"}
-    source = module_source(Architecture(space="nasnet", root=root), spec)
-    exec(compile(source, "model.py", "exec"), names)
-    network, exported = build(root, spec).eval(), names["Network"]().eval()
+    exec(compile(module_source(architecture, spec), "model.py", "exec"), names)
+    network, exported = build(architecture.root, spec).eval(), names["Network"]().eval()
     exported.load_state_dict(network.state_dict())
     x = torch.randn(2, *spec.shape)
     with torch.no_grad():
@@ -160,14 +128,9 @@ def test_the_source_of_a_network_runs():
 
 def _sums(cell, stride=1, first=6, following=0, **changes):
     """A cell whose projections do nothing but ReLU: two filters in, two filters made."""
-    inputs = [value for value in _values(cell) if isinstance(value, int)]
     options = {"channels": 2, "left": 2, "filters": 2, "drop": 0, **changes}
     module = NASNetCell(
-        **options,
-        following=following,
-        stride=stride,
-        leaving=leaving(inputs, first),
-        wiring=cell,
+        **options, following=following, stride=stride, first=first, wiring=cell
     ).eval()
     for layer in module.modules():
         if isinstance(layer, torch.nn.Conv2d):
@@ -190,23 +153,26 @@ def test_a_cell_sums_and_joins_its_states():
     b5 = b3 + b4
     torch.testing.assert_close(_sums(cell)(both), b5)
     torch.testing.assert_close(_sums(cell, first=4)(both), torch.cat((b3, b4, b5), 1))
+    torch.testing.assert_close(_sums(cell, first=1)(both)[:, :4], torch.cat((y, b1), 1))
     carried = _sums(cell, following=2)(both)
     torch.testing.assert_close(carried, torch.cat((b5, x), 1))
 
 
-def test_what_no_block_takes_leaves():
-    taken = _values(NORMAL)[::2]
-    assert leaving(taken, 6) == "23456"
-    assert leaving(taken, 1) == "123456"
-    assert leaving(_values(REDUCTION)[::2], 3) == "3456"
-    assert leaving([0] * 10, 6) == "123456"
+def test_what_no_block_takes_is_added_to_the_last_state_if_it_does_not_leave():
+    cell = " ".join(["1 identity 1 identity"] * 5)
+    x, y = torch.rand(2, 2, 4, 4), torch.rand(2, 2, 4, 4)
+    both = torch.cat((x, y), 1)
+    torch.testing.assert_close(_sums(cell, first=6)(both), x + 5 * 2 * y)
+    torch.testing.assert_close(_sums(cell, first=5)(both), torch.cat((2 * y, x + 4 * 2 * y), 1))
+    reduced = _sums(cell, stride=2, first=3, left=3)(torch.rand(2, 5, 4, 4))
+    assert reduced.shape == (2, 8, 2, 2)
 
 
 def test_a_reduction_halves_what_comes_from_before_and_nothing_else():
     cell = "0 max3 1 max3 " + " ".join(["2 identity 2 identity"] * 4)
     x = torch.zeros(1, 4, 6, 5)
     x[0, 0, 2, 2] = 1.0
-    y = _sums(cell, stride=2)(x)
+    y = _sums(cell, stride=2, first=3)(x)
     assert y.shape == (1, 8, 3, 3)
     assert y[0, 0].nonzero().tolist() == [[1, 1]]
 

@@ -7,7 +7,7 @@ from hwprofile.blocks import BlockTable
 from searchspace.build import build
 from searchspace.check import check
 from searchspace.primitives.convolution import DilatedReparam
-from searchspace.published import PUBLISHED, published
+from searchspace.published import PUBLISHED, UnknownNetworkError, published
 from searchspace.shapes import image
 from searchspace.space import load_space
 from searchspace.text import from_text
@@ -66,5 +66,7 @@ def test_the_merged_unireplknet_lacks_the_branches():
 
 
 def test_an_unknown_name_is_told_the_known_ones():
-    with pytest.raises(KeyError, match=r"no published network 'resnet'; known are resnet18, "):
+    with pytest.raises(
+        UnknownNetworkError, match=r"no published network 'resnet'; known are resnet18, "
+    ):
         published("resnet")

@@ -10,7 +10,7 @@ import networkx as nx
 
 from nas.report.diagram.nesting import groups_of
 from searchspace.graph import Group
-from searchspace.primitives.nasnet import BLOCKS, leaving
+from searchspace.primitives.nasnet import BLOCKS
 from searchspace.tree import Value
 
 
@@ -37,7 +37,14 @@ def _nasnet_cell(values: Mapping[str, Value]) -> Iterator[_Part]:
         yield _Part("join", "add", (made, made + 1))
         states.append(made + 2)
         made += 3
-    out = [states[int(digit)] for digit in leaving(taken, int(values["first"]))]
+    first = int(values["first"])
+    added = [states[n] for n in range(first) if n not in taken]
+    if added:
+        # What neither leaves nor is taken is added to the last state.
+        yield _Part("join", "add", (states[-1], *added))
+        states[-1] = made
+        made += 1
+    out = states[first:]
     if values["following"]:
         yield _Part("primitive", "pass on", (0,))
         out.append(made)
