@@ -29,7 +29,7 @@ def branching_rate(grammar: Grammar) -> tuple[float, str]:
         The rate and the rule with the most descendants; 0 and the start where nothing recurs.
     """
     recursion = Recursion(grammar.rules, grammar.primitives)
-    names = sorted(recursion.circling(grammar.start))
+    names = sorted(recursion.recursive)
     if not names:
         return 0.0, grammar.start
     means = np.zeros((len(names), len(names)))

@@ -23,6 +23,8 @@ Counts = Mapping[TensorSpec, Sizes]
 State = tuple[TensorSpec, Scope]
 """What enters an item, and the variables that it and those behind it look at."""
 
+_STEP = 25
+"""Nodes by which the trees grow that are counted on the way to larger ones."""
 ENTRIES = 3_000_000
 """Numbers that are held at most, some 1 GB, before counting is given up."""
 
@@ -58,7 +60,7 @@ class Counter:
     def __init__(self, grammar: Grammar, max_nodes: int | None = None) -> None:
         self.grammar, self.table = grammar, table_of(grammar)
         recursion = self.table.recursion
-        if max_nodes is None and recursion.circling(grammar.start):
+        if max_nodes is None and not grammar.limits.nodes and recursion.recursive:
             raise LimitError(
                 f"{grammar.name} is recursive and has no end of trees: say up to how many nodes"
             )
@@ -77,7 +79,7 @@ class Counter:
         """Numbers of whole trees."""
         grammar = self.grammar
         # From small to large, so that recursion never has far to go to what is known.
-        for most in range(1, self.most):
+        for most in range(_STEP, self.most, _STEP):
             self.rule(grammar.start, (), grammar.input, most)
         return self.rule(grammar.start, (), grammar.input, self.most)
 
@@ -131,8 +133,9 @@ class Counter:
         steps = [states]
         for index in range(len(alternative.items) + 1):
             following: dict[State, dict[int, int]] = {}
+            tail = self.tail(alternative.items, index)
             for state, sizes in states.items():
-                left = most - min(sizes)
+                left = most - min(sizes) - tail
                 for _, after, ways in self.moves(alternative, len(given), index, state, left):
                     for out, more in ways.items():
                         into = following.setdefault((out, after), {})
@@ -235,8 +238,14 @@ class Counter:
             return
         times = table.times(item.symbol, values) if item.groups else 1
         left = (most - self.unit) // times
-        rows = [self.row(group, scope, within, left).items() for group in item.groups]
+        rooms = self.rooms(item, left)
+        rows = [
+            self.row(group, scope, within, room).items()
+            for group, room in zip(item.groups, rooms, strict=True)
+        ]
         for chosen in product(*rows):
+            if sum([min(sizes) for _, sizes in chosen]) > left:
+                continue  # most pairs: asking the primitive would cost more
             inner = tuple([out for out, _ in chosen])
             out = table.applied(item.symbol, values, spec, inner)
             if out is not None:
@@ -244,6 +253,15 @@ class Counter:
                 for _, sizes in chosen:
                     total = product_of(total, sizes, left)
                 yield inner, out, {self.unit + times * size: n for size, n in total.items()}
+
+    def tail(self, items: Sequence[Item], index: int) -> int:
+        """Nodes that the items behind one have at least."""
+        return self.unit * sum(map(self.table.recursion.smallest, items[index + 1 :]))
+
+    def rooms(self, item: Item, left: int) -> list[int]:
+        """Nodes that are left for each sequence of a primitive, where all together have `left`."""
+        least = [self.tail(group, -1) for group in item.groups]
+        return [left - sum(least) + own for own in least]
 
     def row(
         self, items: Sequence[Item], scope: Sequence[Value], spec: TensorSpec, most: int
@@ -259,10 +277,11 @@ class Counter:
         """Numbers before the first item of a sequence, then behind each."""
         states: Counts = {spec: {0: 1}}
         steps = [states]
-        for item in items:
+        for index, item in enumerate(items):
             following: dict[TensorSpec, dict[int, int]] = {}
+            tail = self.tail(items, index)
             for here, sizes in states.items():
-                for out, more in self.item(item, scope, here, most - min(sizes)).items():
+                for out, more in self.item(item, scope, here, most - min(sizes) - tail).items():
                     _add(following.setdefault(out, {}), product_of(sizes, more, most))
             states = {out: sizes for out, sizes in following.items() if sizes}
             steps.append(states)

@@ -17,7 +17,7 @@ from searchspace.grammar import Alternative, Domain, Drawn, Item, Scalar, evalua
 from searchspace.rest import Copies, End, Join, Only, Rest, Row, ending, twins
 from searchspace.scope import Scope, needs, options
 from searchspace.shapes import TensorSpec
-from searchspace.table import DEEPEST, Outs, Table
+from searchspace.table import DEEPEST, Table
 from searchspace.tree import PRIMITIVE, Node, Path
 
 FREE = 60
@@ -169,14 +169,10 @@ class Derivation:
             alternative = alternatives[index]
             if alternative.draws and symbol in table.recursion.deep:
                 return whole.size(at.spec)
-            seen: Outs = {}
-            for level in table.row_levels(alternative.items, highest):
-                outs = table.alternative(symbol, index, given, at.spec, level)
-                for out, (_, found) in outs.items():
-                    behind = at.rest.size(out) if out not in seen else None
-                    if behind is not None:
-                        return self._times * found + behind
-                seen = outs
+            for out, found in table.each_alternative(symbol, index, given, at.spec, highest):
+                behind = at.rest.size(out)
+                if behind is not None:
+                    return self._times * found + behind
             return None
 
         if at.level is None and at.height > 0:
@@ -190,7 +186,7 @@ class Derivation:
                 if left is not None and self._used + left <= self._soft:
                     return index, row(index, highest), None
         for level in range((highest + 1 if at.level is None else at.level) + 1):
-            inner = level - table.recursion.circles(symbol, given)
+            inner = level - (symbol in table.recursion.recursive)
             rows = [(row(index, inner), index) for index in fits if inner >= 0]
             sizes = [(found.size(at.spec), index, found) for found, index in rows]
             ending = [(s, index, found) for s, index, found in sizes if s is not None]

@@ -12,12 +12,12 @@ from searchspace.branching import branching_rate
 from searchspace.derivation import FREE
 from searchspace.fits import first_misfit
 from searchspace.grammar import Domain, Grammar, GrammarError, LimitError, Rule, SizeLimits
+from searchspace.lazy import EndlessError
 from searchspace.primitives import PRIMITIVES
 from searchspace.primitives.base import Primitive
 from searchspace.resolve import CLASSES, Resolver
 from searchspace.shapes import ShapeError, TensorSpec
 from searchspace.syntax import Text, parse, token, trees
-from searchspace.table import EndlessError
 from searchspace.tree import FLOAT, Value
 from searchspace.wellformed import ENDLESS, heights, on_cycle, reachable
 

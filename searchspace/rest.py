@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from searchspace.grammar import Alternative, Item
 from searchspace.scope import Scope, arguments, assignments, counts, live, needs
 from searchspace.shapes import TensorSpec
-from searchspace.table import Outs, Table
+from searchspace.table import Table
 
 _UNKNOWN = -1
 _F = TypeVar("_F")
@@ -188,15 +188,10 @@ class Row(_Remembering):
                 for values in arguments(item, self._scope)
             )
             return None if found is None else frame.times * found[0] + found[1]
-        seen: Outs = {}
-        for level in frame.table.levels(item, frame.level):
-            outs = frame.table.copies(item, self._scope, spec, level, count)
-            for out, (_, size) in outs.items():
-                if out not in seen:
-                    more = following.size(out)
-                    if more is not None:
-                        return frame.times * size + more
-            seen = outs
+        for out, size in frame.table.each_copies(item, self._scope, spec, frame.level, count):
+            more = following.size(out)
+            if more is not None:
+                return frame.times * size + more
         return None
 
 
@@ -282,13 +277,11 @@ class Join(_Remembering):
                 return more
         # What is left behind decides how far it pays to look for a partner.
         further = self._rest.always is not None
-        for level in self._table.row_levels(group, self._level + further):
-            outs = self._table.row(group, self._scope, self._inside, level)
-            # Most joins want equal shapes.
-            for out in (spec, *outs) if spec in outs else outs:
-                more = following.size(out)
-                if more is not None:
-                    return self._times * outs[out][1] + more
+        level = self._level + further
+        for out, size in self._table.each_row(group, self._scope, self._inside, level):
+            more = following.size(out)
+            if more is not None:
+                return self._times * size + more
         return None
 
 
@@ -310,15 +303,10 @@ def ending(
     level: int,
 ) -> tuple[int, int] | None:
     """Nodes of one copy of an item with these arguments, and of the rest behind it."""
-    seen: Outs = {}
-    for here in table.inner_levels(item, level):
-        outs = table.given(item, values, scope, spec, here)
-        for out, (_, size) in outs.items():
-            if out not in seen:
-                more = rest.size(out)
-                if more is not None:
-                    return size, more
-        seen = outs
+    for out, size in table.each(item, values, scope, spec, level):
+        more = rest.size(out)
+        if more is not None:
+            return size, more
     return None
 
 

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from searchspace import draws
 from searchspace.grammar import Alternative, Grammar, Item
+from searchspace.lazy import Found, Lazy
 from searchspace.recursion import Recursion
 from searchspace.scope import Scope, arguments, assignments, counts, live, needs, used
 from searchspace.shapes import ShapeError, TensorSpec
@@ -34,17 +35,6 @@ DEEPEST = 100
 """Rules inside each other, at most, in any tree."""
 
 
-class EndlessError(ValueError):
-    """Constraints let a rule go on inside itself without end; `symbol` names it."""
-
-    def __init__(self, symbol: str) -> None:
-        self.symbol = symbol
-        super().__init__(
-            f"trees of '{symbol}' grow {DEEPEST} levels high: its constraints leave only "
-            "alternatives that go on; add one that ends"
-        )
-
-
 class Table:
     """The table of one grammar."""
 
@@ -53,9 +43,10 @@ class Table:
         self.recursion = Recursion(grammar.rules, grammar.primitives)
         self.level = max(1, self.recursion.level) if self.recursion.deep else 0
         """Level to which items in a row are followed; what joins them is followed one further."""
+        self.lazy = Lazy(self)
+        """Entries of what holds no recursive rule."""
         self._entries: dict[object, Outs] = {}
         self._held = 0
-        self._height = 0
         self._applied: dict[object, TensorSpec | None] = {}
         self._flows: dict[tuple[Node, TensorSpec], TensorSpec | None] = {}
         self._measures: dict[Node, tuple[int, int]] = {}
@@ -83,6 +74,58 @@ class Table:
             deep = item.symbol in self.recursion.deep or any(map(self.holds_recursion, inner))
             self._deep[item] = deep
         return deep
+
+    def each(
+        self, item: Item, values: Scope, scope: Sequence[Value], spec: TensorSpec, level: int
+    ) -> Found:
+        """What can leave one copy of an item with these arguments, as it is found."""
+        if not self.holds_recursion(item):
+            yield from self.lazy.given(item, values, scope, spec)
+            return
+        seen: Outs = {}
+        for here in self.inner_levels(item, level):
+            outs = self.given(item, values, scope, spec, here)
+            yield from ((out, size) for out, (_, size) in outs.items() if out not in seen)
+            seen = outs
+
+    def each_copies(
+        self, item: Item, scope: Sequence[Value], spec: TensorSpec, level: int, count: int
+    ) -> Found:
+        """What can leave `count` copies of an item, as it is found."""
+        if not self.holds_recursion(item):
+            yield from self.lazy.copies(item, scope, spec, count)
+            return
+        seen: Outs = {}
+        for here in self.levels(item, level):
+            outs = self.copies(item, scope, spec, here, count)
+            yield from ((out, size) for out, (_, size) in outs.items() if out not in seen)
+            seen = outs
+
+    def each_row(
+        self, items: Sequence[Item], scope: Sequence[Value], spec: TensorSpec, level: int
+    ) -> Found:
+        """What can leave items in a row, as it is found."""
+        if not any(map(self.holds_recursion, items)):
+            yield from self.lazy.row(items, scope, spec)
+            return
+        seen: Outs = {}
+        for here in self.row_levels(items, level):
+            outs = self.row(items, scope, spec, here)
+            yield from ((out, size) for out, (_, size) in outs.items() if out not in seen)
+            seen = outs
+
+    def each_alternative(
+        self, symbol: str, index: int, given: Scope, spec: TensorSpec, level: int
+    ) -> Found:
+        """What can leave the items of an alternative, as it is found."""
+        if symbol not in self.recursion.deep:
+            yield from self.lazy.alternative(symbol, index, given, spec)
+            return
+        seen: Outs = {}
+        for here in self.row_levels(self.grammar.rules[symbol].alternatives[index].items, level):
+            outs = self.alternative(symbol, index, given, spec, here)
+            yield from ((out, size) for out, (_, size) in outs.items() if out not in seen)
+            seen = outs
 
     # What one primitive does.
 
@@ -181,6 +224,8 @@ class Table:
         Args:
             scope: values of the rule's variables, as far as the item uses them.
         """
+        if not self.holds_recursion(item):
+            return {out: (0, size) for out, size in self.lazy.item(item, scope, spec)}
         if item.repeat is None:
             return self.one(item, scope, spec, level)
         found: dict[TensorSpec, Cost] = {}
@@ -227,7 +272,7 @@ class Table:
     def one(self, item: Item, scope: Sequence[Value], spec: TensorSpec, level: int) -> Outs:
         """What can leave one copy of an item."""
         if not self.holds_recursion(item):
-            level = 0
+            return {out: (0, size) for out, size in self.lazy.one(item, scope, spec)}
         key = (item, tuple([scope[index] for index in used(item)]), spec, level)
         found = self._entries.get(key)
         if found is not None:
@@ -247,13 +292,10 @@ class Table:
         self, item: Item, values: Scope, scope: Sequence[Value], spec: TensorSpec, level: int
     ) -> Outs:
         """What can leave one copy of an item with these scalar arguments."""
+        if not self.holds_recursion(item):
+            return {out: (0, size) for out, size in self.lazy.given(item, values, scope, spec)}
         if not item.is_primitive:
             return self.rule(item.symbol, values, spec, level)
-        if not item.groups:
-            out = self.applied(item.symbol, values, spec)
-            return {} if out is None else {out: (0, 1)}
-        if not self.holds_recursion(item):
-            level = 0
         key = (item, tuple([scope[index] for index in used(item)]), spec, level, values)
         found = self._entries.get(key)
         if found is None:
@@ -282,32 +324,19 @@ class Table:
         return made
 
     def rule(self, symbol: str, given: Scope, spec: TensorSpec, level: int) -> Outs:
-        """What can leave the expansion of a rule.
-
-        Raises:
-            EndlessError: recursion that counts does not end within `DEEPEST` levels.
-        """
-        if symbol not in self.recursion.deep:
-            level = 0
+        """What can leave the expansion of a rule."""
         key = (symbol, given, spec, level)
         found = self._entries.get(key)
         if found is not None:
             return found
         made: dict[TensorSpec, Cost] = {}
-        itself: Cost = (int(self.recursion.circles(symbol, given)), 1)
+        itself: Cost = (int(symbol in self.recursion.recursive), 1)
         if itself[0] <= level:
-            self._height += 1
-            try:
-                if self._height > DEEPEST:
-                    raise EndlessError(symbol)
-                alternatives = self.grammar.rules[symbol].alternatives
-                for index in self.fitting(symbol, given):
-                    if self.recursion.least(alternatives[index]) > level - itself[0]:
-                        continue
+            alternatives = self.grammar.rules[symbol].alternatives
+            for index in self.fitting(symbol, given):
+                if self.recursion.least(alternatives[index]) <= level - itself[0]:
                     outs = self.alternative(symbol, index, given, spec, level - itself[0])
                     _merge(made, outs, itself, level)
-            finally:
-                self._height -= 1
         return self._keep(key, made)
 
     def fitting(self, symbol: str, given: Scope) -> tuple[int, ...]:

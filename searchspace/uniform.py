@@ -110,8 +110,9 @@ class _Draw:
         pieces: list[_Piece] = []
         for index in range(len(alternative.items), -1, -1):
             ways = []
+            tail = counter.tail(alternative.items, index)
             for before, sizes in steps[index].items():
-                left = piece.left - min(sizes)
+                left = piece.left - min(sizes) - tail
                 for extended, after, outs in counter.moves(alternative, arity, index, before, left):
                     if after == state[1]:
                         for more, number in outs.get(state[0], {}).items():
@@ -153,6 +154,7 @@ class _Draw:
         steps: Sequence[Counts],
         piece: _Piece,
         entry: Callable[[int, TensorSpec, int], Counts],
+        items: Sequence[Item] = (),
     ) -> list[_Piece]:
         """What each of several things in a row has to become."""
         out, size = piece.out, piece.size
@@ -160,7 +162,7 @@ class _Draw:
         for index in range(len(steps) - 2, -1, -1):
             ways = []
             for here, sizes in steps[index].items():
-                left = piece.left - min(sizes)
+                left = piece.left - min(sizes) - self._counter.tail(items, index)
                 for more, number in entry(index, here, left).get(out, {}).items():
                     if (already := sizes.get(size - more)) is not None:
                         ways.append((_Piece(here, out, more, left), already * number))
@@ -203,7 +205,11 @@ class _Draw:
         times = table.times(item.symbol, values)
         left = (piece.left - counter.unit) // times
         size = (piece.size - counter.unit) // times
-        rows = [counter.row_steps(group, scope, within, left) for group in item.groups]
+        rooms = counter.rooms(item, left)
+        rows = [
+            counter.row_steps(group, scope, within, room)
+            for group, room in zip(item.groups, rooms, strict=True)
+        ]
         # The sizes of the sequences, from the last to the first: prefix[i] counts those before i.
         prefix = [{0: 1}]
         for steps, out in zip(rows, inner, strict=True):
@@ -216,8 +222,8 @@ class _Draw:
             ]
             mine = _pick(ways, self._random)
             items = item.groups[index]
-            part = _Piece(within, inner[index], mine, left)
-            pieces = self._back(rows[index], part, partial(self._entry, items, scope))
+            part = _Piece(within, inner[index], mine, rooms[index])
+            pieces = self._back(rows[index], part, partial(self._entry, items, scope), items)
             nodes = [self._item(i, scope, p) for i, p in zip(items, pieces, strict=True)]
             groups.append(tuple([node for group in nodes for node in group]))
             size -= mine

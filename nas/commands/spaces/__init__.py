@@ -1,20 +1,20 @@
-"""`nas spaces`: list, show, sample and draw what search spaces hold; one file an action."""
+"""`nas spaces`: list, show, sample, count and draw what search spaces hold; one file an action."""
 
 from __future__ import annotations
 
 import argparse
 
-from nas.commands.spaces import draw, sample, show
+from nas.commands.spaces import count, draw, sample, show
 from nas.commands.spaces.listing import list_spaces
 
-ACTIONS = (show, sample, draw)
+ACTIONS = (show, sample, count, draw)
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's actions."""
     parser = commands.add_parser(
         "spaces",
-        help="list, show, sample and draw what search spaces hold",
+        help="list, show, sample, count and draw what search spaces hold",
         epilog="examples:\n  nas spaces\n" + "".join(f"  {a.EXAMPLE}\n" for a in ACTIONS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
