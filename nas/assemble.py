@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hwprofile.blocks import BlockTable
 from hwprofile.device import Target, get_target
 from nas.config import Config
 from nas.evaluate import Bounds, Evaluator
+from nas.identity import identity_for
 from nas.objectives import ACCURACY, LATENCY, SCORE, Objective
 from nas.plugins import PREDICTORS, PluginError, add_primitives, find
 from nas.strategies import STRATEGIES
@@ -36,6 +38,8 @@ class Parts:
     target: Target
     evaluator: Evaluator
     objectives: tuple[Objective, ...]
+    identity: Callable[[Architecture], str]
+    """See `nas.strategies.base.Problem`."""
 
     def strategy(self, seeds: tuple[Architecture, ...]) -> Strategy:
         """A fresh strategy, as the configuration says.
@@ -49,6 +53,7 @@ class Parts:
             seed=self.config.seed,
             evaluations=self.config.evaluations,
             seeds=seeds,
+            identity=self.identity,
         )
         name = self.config.strategy
         made = find("strategy", name, STRATEGIES)
@@ -118,6 +123,7 @@ def assemble(config: Config) -> Parts:
         target=target,
         evaluator=evaluator,
         objectives=objectives(config),
+        identity=identity_for(spec),
     )
 
 

@@ -97,6 +97,7 @@ def run(
         OSError: the record cannot be written; what it held stays.
     """
     known = {trial.architecture.key: trial for trial in record.trials()}
+    seen: dict[str, Trial] = {}
     strategy = parts.strategy(first)
     trials: list[Trial] = []
     resumed = 0
@@ -107,7 +108,9 @@ def run(
             break
         old = [known[a.key] for a in asked if a.key in known]
         resumed += len(old)
-        fresh = _evaluate(parts, record, len(trials), asked, known)
+        for trial in old:
+            seen.setdefault(parts.identity(trial.architecture), trial)
+        fresh = _evaluate(parts, record, len(trials), asked, known, seen)
         outcomes = {trial.architecture.key: trial for trial in (*old, *fresh)}
         told = [outcomes[a.key] for a in asked]
         with _foreign(parts):
@@ -140,14 +143,25 @@ def _evaluate(
     first: int,
     asked: Sequence[Architecture],
     known: dict[str, Trial],
+    seen: dict[str, Trial],
 ) -> list[Trial]:
-    """Evaluate and record the candidates that the record does not hold."""
-    fresh = [a for a in asked if a.key not in known]
+    """Evaluate and record the candidates that the record does not hold.
+
+    Of those that are one network, the first is evaluated; the others get its outcome.
+
+    Args:
+        seen: outcomes by identity; grows.
+    """
+    fresh = {a.key: parts.identity(a) for a in asked if a.key not in known}
     if not fresh:
         return []
     numbers = {a.key: first + i for i, a in enumerate(asked)}
+    alone: dict[str, Architecture] = {}
+    for a in asked:
+        if a.key in fresh and fresh[a.key] not in seen:
+            alone.setdefault(fresh[a.key], a)
     found, batch = [], []
-    for trial in parts.evaluator.evaluate(0, fresh):
+    for trial in parts.evaluator.evaluate(0, list(alone.values())):
         numbered = replace(trial, number=numbers[trial.architecture.key])
         found.append(numbered)
         batch.append(numbered)
@@ -155,9 +169,23 @@ def _evaluate(
             # It was judged, which is costly: on disk before the next one is awaited.
             record.append(batch, parts.grammar)
             batch = []
+    seen.update((fresh[trial.architecture.key], trial) for trial in found)
+    evaluated = {trial.architecture.key for trial in found}
+    for a in asked:
+        if a.key in fresh and a.key not in evaluated:
+            batch.append(_same(seen[fresh[a.key]], a, numbers[a.key]))
+            found.append(batch[-1])
     if batch:
         record.append(batch, parts.grammar)
     return found
+
+
+def _same(trial: Trial, architecture: Architecture, number: int) -> Trial:
+    """The trial of an architecture that computes what an evaluated one does."""
+    reason = f"computes the same as {trial.architecture.key}"
+    if trial.reason:
+        reason = f"{reason}: {trial.reason}"
+    return replace(trial, architecture=architecture, number=number, reason=reason)
 
 
 def front_of(parts: Parts, trials: Sequence[Trial]) -> Front:

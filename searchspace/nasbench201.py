@@ -73,6 +73,36 @@ def to_cell(architecture: Architecture) -> str:
     return "+".join(f"{part}|" for part in parts[1:])
 
 
+def topology(cell: str) -> str:
+    """What the benchmark tells cells apart by: 6,466 texts for its 15,625 cells.
+
+    The rule of the authors' code (AutoDL-Projects, `to_unique_str` with zeros considered): an edge
+    without operation, or from an input that is one, is `#`; a skip is what its start is; any other
+    edge wraps its start; a node is its edges, sorted. It is not quite equality of functions: `#`
+    stays in sums, also in one of nothing else; a convolution of zeros is its batch norm's offset,
+    not zero; the parts of a sum that is skipped are not sorted among others; and one layer read
+    twice reads like two. `searchspace.canonical` has 5,485 forms.
+
+    Args:
+        cell: the string or the key.
+
+    Raises:
+        CellError: the text is neither.
+    """
+    nodes = ["0"]
+    edges = dict(zip(EDGES, _digits(cell), strict=True))
+    for end in (1, 2, 3):
+        parts = []
+        for start in range(end):
+            name, value = OPERATIONS[edges[start, end]], nodes[start]
+            if name == "none" or value == "#":
+                parts.append("#")
+            else:
+                parts.append(value if name == "skip_connect" else f"({value})@{name}")
+        nodes.append("+".join(sorted(parts)))
+    return nodes[-1]
+
+
 def _digits(cell: str) -> tuple[int, ...]:
     if re.fullmatch("[0-4]{6}", cell):
         return tuple(map(int, cell))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,11 @@ from nas.objectives import Objective
 from nas.trial import Trial
 from searchspace.architecture import Architecture
 from searchspace.grammar import Grammar
+
+
+def tree_key(architecture: Architecture) -> str:
+    """The key of the tree, which tells all trees apart."""
+    return architecture.key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +31,8 @@ class Problem:
     """How many candidates will be evaluated in all."""
     seeds: tuple[Architecture, ...] = ()
     """Architectures worth proposing first."""
+    identity: Callable[[Architecture], str] = tree_key
+    """Equal for architectures that are one and the same network: one of them is enough."""
 
 
 class Strategy(Protocol):
@@ -37,7 +44,11 @@ class Strategy(Protocol):
     """
 
     def ask(self, n: int) -> Sequence[Architecture]:
-        """At most `n` candidates that it has not proposed before; none when it has no more."""
+        """At most `n` candidates that it has not proposed before; none when it has no more.
+
+        One whose `Problem.identity` is that of an earlier one is not evaluated: it is told the
+        earlier one's outcome.
+        """
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Outcomes of all candidates of the last `ask`, in the order they were proposed."""

@@ -43,7 +43,7 @@ class EvolutionStrategy:
             sampling=_Draw(RandomStrategy(problem, rows=True)),
             crossover=_Cross(problem.grammar, random),
             mutation=_Mutate(problem.grammar, random),
-            eliminate_duplicates=_Once(),
+            eliminate_duplicates=_Once(problem),
         )
         shape = PymooProblem(n_var=1, n_obj=len(problem.objectives), n_ieq_constr=1)
         self._algorithm.setup(shape, termination=NoTermination(), seed=problem.seed)
@@ -122,16 +122,17 @@ class _Mutate(Mutation):  # type: ignore[misc]
 class _Once(DuplicateElimination):  # type: ignore[misc]
     """Drops what any earlier generation held, and repetitions within this one."""
 
-    def __init__(self) -> None:
+    def __init__(self, problem: Problem) -> None:
         super().__init__()
+        self._identity = problem.identity
         self._seen: set[str] = set()
 
     def do(self, pop: Any, *others: Any, **kwargs: Any) -> Any:
         """The individuals that are new; they count as seen from now on."""
         fresh = []
         for index, individual in enumerate(pop):
-            key = individual.X[0].key
-            if key not in self._seen:
-                self._seen.add(key)
+            identity = self._identity(individual.X[0])
+            if identity not in self._seen:
+                self._seen.add(identity)
                 fresh.append(index)
         return pop[fresh]

@@ -34,11 +34,12 @@ class RandomStrategy:
         misses = 0
         while len(found) < n and misses < _PATIENCE:
             architecture = self._next()
-            if architecture.key in self._seen:
+            identity = self._problem.identity(architecture)
+            if identity in self._seen:
                 misses += 1
                 continue
             misses = 0
-            self._seen.add(architecture.key)
+            self._seen.add(identity)
             found.append(architecture)
         return found
 

@@ -45,13 +45,14 @@ class TPEStrategy:
         misses = 0
         while len(found) < n and misses < _PATIENCE:
             trial, architecture = self._next()
-            if architecture.key in self._seen:
+            identity = self._problem.identity(architecture)
+            if identity in self._seen:
                 misses += 1
                 if trial is not None:
                     self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
                 continue
             misses = 0
-            self._seen.add(architecture.key)
+            self._seen.add(identity)
             self._pending.append(trial)
             found.append(architecture)
         return found

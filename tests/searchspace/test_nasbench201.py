@@ -1,6 +1,6 @@
 """NAS-Bench-201: exactly the benchmark's cells, with the published numbers of parameters."""
 
-from itertools import product
+from itertools import permutations, product
 from random import Random
 
 import pytest
@@ -9,12 +9,13 @@ import torch
 from hwprofile.blocks import BlockTable
 from searchspace import draws
 from searchspace.build import build
+from searchspace.canonical import canonical
 from searchspace.check import check
-from searchspace.nasbench201 import CellError, from_cell, to_cell, to_key
+from searchspace.nasbench201 import EDGES, CellError, from_cell, to_cell, to_key, topology
 from searchspace.sample import sample
 from searchspace.shapes import image
 from searchspace.space import load_space, space_text
-from searchspace.tree import units, walk
+from searchspace.tree import Node, units, walk
 
 KEYS = ["".join(digits) for digits in product("01234", repeat=6)]
 
@@ -85,6 +86,63 @@ def test_parameters_add_up_over_the_edges(table):
     for key in Random(0).sample(KEYS, 40):
         expected = counts[0] + sum(each[int(digit)] for digit in key)
         assert table.costs(from_cell(key).root).params == expected
+
+
+def test_topologies_are_those_of_the_paper():
+    assert len({topology(key) for key in KEYS}) == 6466
+    assert topology("421211") == topology(to_cell(from_cell("421211")))
+    assert topology("100010") == "#+#+0"
+    assert topology("120001") == "#+#+#+(0)@nor_conv_1x1"
+    with pytest.raises(CellError):
+        topology("5")
+
+
+def cell_of(key: str) -> Node:
+    root = from_cell(key).root
+    return next(node for _, node in units(root) if node.symbol == "cell")
+
+
+def expanded(key: str, names: dict[tuple[int, int], int]) -> tuple:
+    """A cell's output as nested sums, every convolution with a name: an independent account."""
+    operations = dict(zip(EDGES, key, strict=True))
+    nodes: dict[int, tuple] = {0: (("input",),)}
+    for end in (1, 2, 3):
+        parts: list[tuple] = []
+        for start in range(end):
+            operation, value = operations[start, end], nodes[start]
+            if operation == "1":
+                parts += value
+            elif operation == "4" and value:
+                parts.append(("pool", value))
+            elif operation in "23" and not value:
+                parts.append(("offset", names[start, end]))  # the batch norm's
+            elif operation in "23":
+                parts.append(("convolution", operation, names[start, end], value))
+        nodes[end] = tuple(sorted(parts, key=repr))
+    return nodes[3]
+
+
+def least(key: str) -> str:
+    """The least text of a cell over all names of its convolutions."""
+    return min(
+        repr(expanded(key, dict(zip(EDGES, names, strict=True))))
+        for names in permutations(range(6))
+    )
+
+
+def test_canonical_forms_are_the_functions_of_the_cells():
+    spec = image(16, 4, 4)
+    forms = {key: canonical(cell_of(key), spec) for key in KEYS}
+    assert len(set(forms.values())) == 5485
+    some = Random(1).sample(KEYS, 120)
+    # Of each of these the whole class and another class, so that equal ones are among them.
+    classes = {
+        form: [k for k in KEYS if forms[k] == form][:3] for form in map(forms.get, some[:12])
+    }
+    keys = [*some, *(k for members in classes.values() for k in members)]
+    texts = {key: least(key) for key in keys}
+    for one, other in product(keys, keys):
+        assert (texts[one] == texts[other]) == (forms[one] == forms[other]), (one, other)
 
 
 @pytest.mark.parametrize("seed", range(6))
