@@ -7,6 +7,7 @@ left of it, `a <= b, b <= c` as the chain that it is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from itertools import groupby
 
@@ -27,6 +28,8 @@ from searchspace.grammar import (
 def grammar_text(grammar: Grammar) -> str:
     """The text of a file that reads to an equal grammar."""
     lines = [f"{header_text(grammar)}\n"]
+    limits = asdict(grammar.limits)
+    lines += [f"limit {name} <= {most}" for name, most in limits.items() if most]
     lines += [f"domain {domain.name} = {domain}" for domain in grammar.domains.values()]
     lines += [f"\n{_rule_text(rule)}" for rule in grammar.rules.values()]
     return "\n".join(lines) + "\n"

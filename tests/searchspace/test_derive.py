@@ -19,7 +19,7 @@ domain act = gelu | relu
 net -> stem(w, 1) body ^ w rest(2) head with w : width
 stem(w, s) is block -> strided_conv(w, s) | conv(w, 1, s) where s > 1
 body is block -> residual(depthwise(kernel) activation(act)) | eca | nothing
-nothing -> shift
+nothing -> bias
 rest(n) -> eca rest(n - 1) where n > 0 | eca where n == 0
 head is block -> global_pool classifier(classes)
 """
@@ -33,7 +33,7 @@ def test_choices_lead_to_their_tree():
     assert to_text(found.root) == (
         "net:0(4)[stem:0@float(4,1)[strided_conv(4,1)]; "
         "body:0@float[residual[depthwise(3) activation(gelu)]] body:1@float[eca] "
-        "body:2@float[nothing:0[shift]] body:0@float[residual[depthwise(5) activation(relu)]]; "
+        "body:2@float[nothing:0[bias]] body:0@float[residual[depthwise(5) activation(relu)]]; "
         "rest:0(2)[eca; rest:0(1)[eca; rest:1(0)[eca]]]; head:0@float[global_pool; classifier(3)]]"
     )
 

@@ -68,5 +68,6 @@ def test_parts_read_as_they_are_written():
     grammar = only_rule(body, "k = 3 | 5 | 7", "n2 = 1 .. 3")
     (alternative,) = grammar.rules["net"].alternatives
     assert items_text(alternative.items) == "depthwise(a) residual(eca shift) ^^ n"
-    assert draws_text(alternative) == "a, b : k ; n : n2"
+    # Variables stand in the order in which the items use them.
+    assert draws_text(alternative) == "a : k ; n : n2 ; b : k"
     assert where_text(alternative) == "a <= b < 9, n > 1"
