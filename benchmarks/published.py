@@ -3,10 +3,11 @@
 For each network: parameters as derived and as published, and the largest absolute difference of the
 outputs, in double precision, from the same random weights, batch norm's statistics among them, on
 the same random images. Weights are paired by kind and shape, in the order in which their modules
-run.
+run, or are defined.
 
 Needs timm; networks that timm lacks are compared with their authors' code where `--code` names a
-folder that holds clones of `UniRepLKNet` and `Compact-Transformers`.
+folder that holds clones of `UniRepLKNet`, `Compact-Transformers` and
+`lightweight-neural-architecture-search`.
 
     python -m benchmarks.published
     python -m benchmarks.published --code ~/clones --names unireplknet_tiny cct_7_3x1
@@ -15,10 +16,12 @@ folder that holds clones of `UniRepLKNet` and `Compact-Transformers`.
 from __future__ import annotations
 
 import argparse
+import ast
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -51,6 +54,8 @@ KINDS = {
     "positional_emb": "embedding",
 }
 """Other packages' names of parameters that have another one here."""
+BY_DEFINITION = {"deepmad_r18"}
+"""Networks whose shortcuts run before the bodies, but are defined after them as here."""
 BATCH = 2
 
 
@@ -73,7 +78,21 @@ def authors_cct(code: Path) -> nn.Module:
     return model
 
 
+def authors_deepmad(code: Path) -> nn.Module:
+    """DeepMAD-R18, from the authors' code and their file of its structure."""
+    root = code / "lightweight-neural-architecture-search"
+    sys.path.insert(0, str(root / "tinynas/deploy/cnnnet"))
+    from cnnnet import CnnNet  # type: ignore[import-not-found]
+
+    text = (root / "configs/classification/models/deepmad-R18.txt").read_text()
+    structure = ast.literal_eval(text)["best_structures"][0]
+    # The misspelt argument is the one that is read.
+    model: nn.Module = CnnNet(structure_info=structure, num_classes=1000, classfication=True)
+    return model
+
+
 AUTHORS: Mapping[str, Callable[[Path], nn.Module]] = {
+    "deepmad_r18": authors_deepmad,
     "unireplknet_tiny": authors_unireplknet,
     "cct_7_3x1": authors_cct,
 }
@@ -103,13 +122,13 @@ def run_order(network: nn.Module, x: Tensor) -> list[nn.Module]:
     return list(seen)
 
 
-def by_kind(network: nn.Module, x: Tensor) -> dict[tuple[str, tuple[int, ...]], list[Tensor]]:
-    """Parameters and statistics by kind and shape, in the order in which they are used on `x`.
+def by_kind(modules: Iterable[nn.Module]) -> dict[tuple[str, tuple[int, ...]], list[Tensor]]:
+    """Parameters and statistics by kind and shape, in the order of the modules.
 
     A 1 x 1 convolution counts as a linear layer; sizes of 1 before a vector do not count.
     """
     found = defaultdict(list)
-    for module in run_order(network, x):
+    for module in modules:
         own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
         for name, tensor in own:
             kind, shape = KINDS.get(name, name), tuple(tensor.shape)
@@ -148,7 +167,8 @@ def difference(name: str, theirs: nn.Module) -> tuple[float, float]:
     generator = torch.Generator().manual_seed(0)
     randomise(theirs, generator)
     x = torch.randn(BATCH, 3, size, size, generator=generator, dtype=torch.float64)
-    sources, targets = by_kind(theirs, x), by_kind(ours, x)
+    order = nn.Module.modules if name in BY_DEFINITION else partial(run_order, x=x)
+    sources, targets = by_kind(order(theirs)), by_kind(order(ours))
     if {k: len(v) for k, v in sources.items()} != {k: len(v) for k, v in targets.items()}:
         odd = sorted(k for k in {**sources, **targets} if len(sources[k]) != len(targets[k]))
         raise ValueError(f"{name} must have the same kinds of weights; they differ in {odd}")
@@ -175,6 +195,7 @@ def main() -> None:
             network = build(published(name).root, image(3, size, size))
         count = sum(parameter.numel() for parameter in network.parameters())
         row = f"{name:20} {count:12,} {PUBLISHED[name].parameters:12,}"
+        torch.manual_seed(0)
         theirs = reference(name, arguments.code)
         if theirs is None:
             print(f"{row} {'-':>11} {'-':>11}", flush=True)

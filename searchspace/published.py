@@ -79,6 +79,20 @@ def _resnet(kind: int, widths: tuple[int, ...], depths: tuple[int, ...], mids: b
     return pick(0, pick(2, "relu"), *stages, _FIRST, a=64, b=b, c=c, d=d, e=e, r=4)
 
 
+def _deepmad_r18() -> Pick:
+    """What DeepMAD found with ResNet-18's parameters and operations."""
+    widths, depths, mids = (32, 96, 384, 384, 1024, 672), (1, 6, 9, 10, 12), (40, 40, 64, 104, 104)
+    stages = []
+    for index, (depth, mid) in enumerate(zip(depths, mids, strict=True)):
+        norm = (_FIRST,) if index < 4 else ()
+        link = () if index == 3 else (pick(4),)  # mean pooling, then a projection
+        copies = [pick(0, *norm)] * (depth - 1)
+        kernel = 3 if index == 3 else 5
+        stages.append(pick(0, *norm, *link, copies, m=mid, k=kernel, f="relu"))
+    draws = dict(zip("abcdef", widths, strict=True))
+    return pick(1, "relu", *stages, _FIRST, **draws, r=2)
+
+
 def _vovnet39() -> Pick:
     rows = zip((128, 160, 192, 224), (0, 0, 1, 1), strict=True)
     stages = [pick(3, pick(0, [pick(0)] * more, m=mid, n=5)) for mid, more in rows]
@@ -226,6 +240,9 @@ PUBLISHED: Mapping[str, Published] = MappingProxyType(
             25_557_032,
             "arXiv 1512.03385; torchvision",
             lambda: _resnet(0, (256, 512, 1024, 2048), (3, 4, 6, 3), mids=True),
+        ),
+        "deepmad_r18": _row(
+            "conv_resnet", 11_826_088, "arXiv 2303.02165; the authors' code", _deepmad_r18
         ),
         "vovnet39": _row(
             "conv_resnet", 22_600_296, "arXiv 1904.09730; timm's vovnet39a", _vovnet39
