@@ -299,7 +299,7 @@ class Derivation:
 
     def _keeps(self, item: Item, scope: Scope, spec: TensorSpec, following: Rest) -> bool:
         """Whether one draw of the item can stand in a row with itself here."""
-        levels = self._table.levels(item, self._table.level)
+        levels = self._table.levels([item], self._table.level)
         outs = self._table.one(item, scope, spec, levels[-1])
         return spec in outs and following.size(spec) is not None
 

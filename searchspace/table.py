@@ -53,18 +53,14 @@ class Table:
         self._fitting: dict[tuple[str, Scope], tuple[int, ...]] = {}
         self._deep: dict[Item, bool] = {}
 
-    def levels(self, item: Item, most: int) -> range:
-        """Levels at which an item's entries can differ, up to `most`, lowest first."""
-        return range(most + 1) if self.holds_recursion(item) else range(1)
+    def levels(self, items: Sequence[Item], most: int) -> range:
+        """Levels at which entries of a row differ, where each recursive rule in it has `most`."""
+        return range(most * sum(map(self._recursions, items)) + 1)
 
-    def row_levels(self, items: Sequence[Item], most: int) -> range:
-        """As `levels`, for items in a row, each of which may go up to `most`."""
-        return range(most * sum(map(self.holds_recursion, items)) + 1)
-
-    def inner_levels(self, item: Item, most: int) -> range:
-        """As `levels`, for a primitive each of whose sequences' items may go up to `most`."""
-        inner = [i for group in item.groups for i in group]
-        return self.row_levels(inner, most) if item.groups else self.levels(item, most)
+    def _recursions(self, item: Item) -> int:
+        """How many rules an item and its sequences name whose trees can hold a recursive one."""
+        inner = sum(self._recursions(i) for group in item.groups for i in group)
+        return inner + (not item.is_primitive and item.symbol in self.recursion.deep)
 
     def holds_recursion(self, item: Item) -> bool:
         """Whether trees of the item can hold a recursive rule."""
@@ -83,7 +79,7 @@ class Table:
             yield from self.lazy.given(item, values, scope, spec)
             return
         seen: Outs = {}
-        for here in self.inner_levels(item, level):
+        for here in self.levels([item], level):
             outs = self.given(item, values, scope, spec, here)
             yield from ((out, size) for out, (_, size) in outs.items() if out not in seen)
             seen = outs
@@ -96,7 +92,7 @@ class Table:
             yield from self.lazy.copies(item, scope, spec, count)
             return
         seen: Outs = {}
-        for here in self.levels(item, level):
+        for here in self.levels([item], level):
             outs = self.copies(item, scope, spec, here, count)
             yield from ((out, size) for out, (_, size) in outs.items() if out not in seen)
             seen = outs
@@ -109,7 +105,7 @@ class Table:
             yield from self.lazy.row(items, scope, spec)
             return
         seen: Outs = {}
-        for here in self.row_levels(items, level):
+        for here in self.levels(items, level):
             outs = self.row(items, scope, spec, here)
             yield from ((out, size) for out, (_, size) in outs.items() if out not in seen)
             seen = outs
@@ -122,7 +118,7 @@ class Table:
             yield from self.lazy.alternative(symbol, index, given, spec)
             return
         seen: Outs = {}
-        for here in self.row_levels(self.grammar.rules[symbol].alternatives[index].items, level):
+        for here in self.levels(self.grammar.rules[symbol].alternatives[index].items, level):
             outs = self.alternative(symbol, index, given, spec, here)
             yield from ((out, size) for out, (_, size) in outs.items() if out not in seen)
             seen = outs

@@ -131,10 +131,12 @@ def test_a_recursive_space_has_as_many_trees_as_can_be_listed(most):
 @pytest.mark.parametrize(
     "rules",
     [
-        "net -> f(a) ^ b tail with a, b : n where a <= b\nf(x) -> eca | conv(w, 1, 1) where x > 1\n",
+        "net -> f(a) ^ b tail with a, b : n where a <= b\n"
+        "f(x) -> eca | conv(w, 1, 1) where x > 1\n",
         "net -> g(w) tail\ng(c) -> conv(c, 3, 1) residual(h(c)) | conv(c, 1, 1) h(c) ^^ n\n"
         "h(c) -> conv(c, 1, 1) | eca where c > 4\n",
-        "net -> f(2) tail\nf(x) is block -> conv(w, 1, 1) f(x - 1) where x > 0 | bias where x == 0\n"
+        "net -> f(2) tail\nf(x) is block -> conv(w, 1, 1) f(x - 1) where x > 0\n"
+        "    | bias where x == 0\n"
         "domain n = 1 | 2\n",
         "net -> branch(concat, a, a a) ^ n tail\na -> conv(w, 1, 1) | eca\n",
     ],
@@ -147,7 +149,7 @@ def test_a_space_has_as_many_trees_as_can_be_listed(rules):
         assert count(grammar, most) == len(listed(grammar, most))
 
 
-@pytest.mark.parametrize("most", [8, 9])
+@pytest.mark.parametrize("most", [7, 8])
 def test_einspace_has_as_many_trees_as_can_be_listed(most):
     # Narrower domains: the list knows no shapes, and most of what it tries does not fit.
     grammar = load_space("einspace", limits={"width": (16, 32), "patch": (4, 4)})
