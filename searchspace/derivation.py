@@ -166,10 +166,10 @@ class Derivation:
             whole = row(index, highest)
             if whole.always is not None:
                 return whole.always
-            alternative = alternatives[index]
-            if alternative.draws and symbol in table.recursion.deep:
+            if symbol in table.recursion.deep:
                 return whole.size(at.spec)
-            for out, found in table.each_alternative(symbol, index, given, at.spec, highest):
+            # Without recursion, what leaves is known for all draws together.
+            for out, found in table.lazy.alternative(symbol, index, given, at.spec):
                 behind = at.rest.size(out)
                 if behind is not None:
                     return self._times * found + behind

@@ -110,19 +110,6 @@ class Table:
             yield from ((out, size) for out, (_, size) in outs.items() if out not in seen)
             seen = outs
 
-    def each_alternative(
-        self, symbol: str, index: int, given: Scope, spec: TensorSpec, level: int
-    ) -> Found:
-        """What can leave the items of an alternative, as it is found."""
-        if symbol not in self.recursion.deep:
-            yield from self.lazy.alternative(symbol, index, given, spec)
-            return
-        seen: Outs = {}
-        for here in self.levels(self.grammar.rules[symbol].alternatives[index].items, level):
-            outs = self.alternative(symbol, index, given, spec, here)
-            yield from ((out, size) for out, (_, size) in outs.items() if out not in seen)
-            seen = outs
-
     # What one primitive does.
 
     def applied(
