@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from searchspace import draws
 from searchspace.build import flow
 from searchspace.grammar import Domain, Drawn, Grammar, Item, Scalar, evaluate
-from searchspace.shapes import TensorSpec
-from searchspace.table import Table, table_of
+from searchspace.table import table_of
 from searchspace.tree import Node, Value
 
 
@@ -33,33 +32,10 @@ def check(grammar: Grammar, root: Node) -> None:
         raise TreeError(f"a tree has at most {limits.nodes} nodes; got {table.nodes(root)}")
     if table.flow(root, grammar.input) is None:
         flow(root, grammar.input)
-        raise TreeError(
-            f"a tensor has at most {limits.elements} elements; some in the tree is larger"
+        most = f" and no tensor may have more than {limits.elements} elements" * bool(
+            limits.elements
         )
-    _copies(grammar, table, root, grammar.input, root.symbol)
-
-
-def _copies(grammar: Grammar, table: Table, node: Node, spec: TensorSpec, where: str) -> None:
-    """Raise where copies of one draw change the shape."""
-    items: Sequence[Item | None] = [None] * len(node.children)
-    within: TensorSpec | None = spec
-    if node.is_primitive:
-        within = table.inside(node.symbol, node.values, spec) if node.children else spec
-    else:
-        items = grammar.rules[node.symbol].alternatives[node.alternative].items
-    here = within
-    for item, group in zip(items, node.children, strict=True):
-        here = within if node.is_primitive else here
-        for child in group:
-            assert here is not None
-            _copies(grammar, table, child, here, f"{where}/{child.symbol}")
-            out = table.flow(child, here)
-            same = item is not None and item.repeat is not None and item.repeat.same
-            if same and len(group) > 1 and out != here:
-                raise TreeError(
-                    f"at {where}: what ^^ repeats must keep its shape {here}; got {out}"
-                )
-            here = out
+        raise TreeError(f"what ^^ repeats must keep its shape{most}; this tree breaks that")
 
 
 def _rule(grammar: Grammar, node: Node, arguments: Sequence[Value], where: str) -> None:

@@ -23,6 +23,8 @@ Counts = Mapping[TensorSpec, Sizes]
 State = tuple[TensorSpec, Scope]
 """What enters an item, and the variables that it and those behind it look at."""
 
+WAYS = 2_000_000
+"""Combinations of variables that are looked at before counting is given up: some minutes."""
 _STEP = 25
 """Nodes by which the trees grow that are counted on the way to larger ones."""
 ENTRIES = 3_000_000
@@ -37,7 +39,8 @@ def count(grammar: Grammar, max_nodes: int | None = None) -> int:
         max_nodes: nodes of a tree at most, every built copy counted; None: any number.
 
     Raises:
-        LimitError: the space is infinite and `max_nodes` is None, or there are too many shapes.
+        LimitError: the space is infinite and `max_nodes` is None, or there are too many shapes or
+            variables to follow.
     """
     return sum(sum(sizes.values()) for sizes in Counter(grammar, max_nodes).whole().values())
 
@@ -73,6 +76,7 @@ class Counter:
         self.most = min(max_nodes or 0, grammar.limits.nodes or max_nodes or 0)
         """Nodes of a tree at most."""
         self._memo: dict[object, Counts] = {}
+        self._ways = 0
         self._held = 0
 
     def whole(self) -> Counts:
@@ -137,6 +141,12 @@ class Counter:
             for state, sizes in states.items():
                 left = most - min(sizes) - tail
                 for _, after, ways in self.moves(alternative, len(given), index, state, left):
+                    self._ways += 1
+                    if self._ways > WAYS:
+                        raise LimitError(
+                            f"{self.grammar.name} draws too many variables together to count its "
+                            f"trees: more than {WAYS} combinations"
+                        )
                     for out, more in ways.items():
                         into = following.setdefault((out, after), {})
                         _add(into, product_of(sizes, more, most))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import networkx as nx
 
-from searchspace.grammar import Alternative, Arithmetic, Item, Rule
+from searchspace.grammar import Alternative, Arithmetic, Drawn, Item, Literal, Rule
 from searchspace.primitives.base import Primitive
 from searchspace.wellformed import ENDLESS, references
 
@@ -28,7 +28,7 @@ class Recursion:
         """Names of the rules whose trees can hold a recursive rule."""
         self._least = self._levels()
         self.level = max((n for n in self._least.values() if n < ENDLESS), default=0)
-        """How often recursive rules must be expanded inside each other at least."""
+        """Recursive expansions that the neediest rule needs at least."""
         self._smallest = self._sizes()
         self._always = self._served()
 
@@ -77,21 +77,31 @@ class Recursion:
         return found.get(item.symbol)
 
     def least(self, alternative: Alternative) -> int:
-        """Recursive expansions inside each other that the items of an alternative need at least."""
-        return _deepest(alternative, self._least)
+        """Recursive expansions that the items of an alternative need at least."""
+        return _needed(alternative, self._least)
 
     def _levels(self) -> dict[str, int]:
         least = dict.fromkeys(self._rules, ENDLESS)
         for _ in self._rules:
             for name, rule in self._rules.items():
-                inner = min(_deepest(alternative, least) for alternative in rule.alternatives)
+                inner = min(_needed(alternative, least) for alternative in rule.alternatives)
                 least[name] = inner + (name in self.recursive)
         return least
 
 
-def _deepest(alternative: Alternative, least: Mapping[str, int]) -> int:
-    inner = [i for item in alternative.items for i in _nested(item) if not i.is_primitive]
-    return max((least[item.symbol] for item in inner), default=0)
+def _needed(alternative: Alternative, least: Mapping[str, int]) -> int:
+    return min(ENDLESS, sum(_needed_by(item, least) for item in alternative.items))
+
+
+def _needed_by(item: Item, least: Mapping[str, int]) -> int:
+    inner = sum(_needed_by(i, least) for group in item.groups for i in group)
+    inner += 0 if item.is_primitive else least[item.symbol]
+    if item.repeat is None:
+        return inner
+    count = item.repeat.count
+    if isinstance(count, Drawn):
+        return inner * min(int(value) for value in count.domain.values)
+    return inner * int(count.value) if isinstance(count, Literal) else inner
 
 
 def _uncounted(rules: Mapping[str, Rule]) -> nx.DiGraph:

@@ -92,7 +92,7 @@ class Table:
             yield from self.lazy.copies(item, scope, spec, count)
             return
         seen: Outs = {}
-        for here in self.levels([item], level):
+        for here in self.levels([item] * max(1, count), level):
             outs = self.copies(item, scope, spec, here, count)
             yield from ((out, size) for out, (_, size) in outs.items() if out not in seen)
             seen = outs
@@ -161,7 +161,7 @@ class Table:
 
     def _flow(self, node: Node, spec: TensorSpec) -> TensorSpec | None:
         if not node.is_primitive:
-            return self._through(node.flat(), spec)
+            return self._through_items(node, spec)
         inner: list[TensorSpec] = []
         if node.children:
             within = self.inside(node.symbol, node.values, spec)
@@ -171,6 +171,16 @@ class Table:
                     return None
                 inner.append(left)
         return self.applied(node.symbol, node.values, spec, inner)
+
+    def _through_items(self, node: Node, spec: TensorSpec | None) -> TensorSpec | None:
+        items = self.grammar.rules[node.symbol].alternatives[node.alternative].items
+        for item, group in zip(items, node.children, strict=True):
+            same = item.repeat is not None and item.repeat.same and len(group) > 1
+            left = self._through(group[:1] if same else group, spec)
+            if same and left != spec:
+                return None
+            spec = left
+        return spec
 
     def _through(self, nodes: Iterable[Node], spec: TensorSpec | None) -> TensorSpec | None:
         for node in nodes:
