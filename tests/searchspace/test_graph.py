@@ -144,7 +144,7 @@ def test_parts_that_come_again_in_the_same_order_are_one_row():
 
 
 def test_copies_that_change_the_shape_are_not_equal():
-    drawn = drawn_of("net -> strided_conv(8, 2) ^^ 3 tail\n")
+    drawn = drawn_of("net -> strided_conv(8, 2) ^ 3 tail\n")
     after = [d["after"] for _, d in drawn.nodes(data=True) if d["name"] == "strided_conv"]
     assert after == [image(8, 4, 4), image(8, 2, 2), image(8, 1, 1)]
 
