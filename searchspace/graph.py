@@ -20,19 +20,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import groupby
 from typing import Any, Literal
 
 import networkx as nx
-import torch
-from torch import nn
 
 from searchspace.build import flow, part_names, primitive_of
+from searchspace.parameters import own_parameters
 from searchspace.primitives import FAMILIES
 from searchspace.rows import Row, repeated, spliced, within
 from searchspace.shapes import TensorSpec
-from searchspace.tree import PRIMITIVE, Node, Value
+from searchspace.tree import Node, Value
 from searchspace.wiring import SPLIT, Joint, Port, Wiring, wiring
 
 
@@ -176,7 +174,7 @@ class _Drawing:
             name=node.symbol,
             values=primitive_of(node).named(node.values),
             family=FAMILIES.get(node.symbol, ""),
-            parameters=_own_parameters(node.symbol, node.values, spec, 0),
+            parameters=own_parameters(node.symbol, node.values, spec, 0),
             count=count,
             group=group,
         )
@@ -222,7 +220,7 @@ class _Drawing:
             made["body", index] = self.body(body, 1, entering, made[entry], around)
         last: Port = ("joint", len(plan.joints) - 1)
         self.joined(plan, last, made, after, around)
-        self.graph.nodes[made[last]]["parameters"] = _own_parameters(
+        self.graph.nodes[made[last]]["parameters"] = own_parameters(
             node.symbol, node.values, spec, len(bodies)
         )
         return made[last]
@@ -258,13 +256,3 @@ class _Drawing:
         number = self.add("pass", spec, spec, group=group)
         self.link(source, number)
         return number
-
-
-@lru_cache(maxsize=4096)
-def _own_parameters(symbol: str, values: tuple[Value, ...], spec: TensorSpec, bodies: int) -> int:
-    """Parameters of one primitive in training form; of a composite, without those of its bodies."""
-    primitive = primitive_of(Node(symbol, PRIMITIVE, values))
-    arguments = primitive.arguments(spec, primitive.named(values))
-    with torch.device("meta"):
-        module = primitive.module(*(nn.Identity() for _ in range(bodies)), **arguments)
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -8,9 +8,15 @@ from searchspace.architecture import Architecture
 from searchspace.choose import RandomChooser
 from searchspace.derivation import Derivation, DrawError
 from searchspace.grammar import Grammar
+from searchspace.parameters import parameters
 from searchspace.table import table_of
 
-__all__ = ["DrawError", "sample"]
+__all__ = ["DrawError", "sample", "sample_within"]
+
+Range = tuple[int, int]
+"""Smallest and largest number allowed."""
+TRIES = 10_000
+"""Draws after which a range is taken for empty."""
 
 
 def sample(grammar: Grammar, random: Random, *, rows: bool = False) -> Architecture:
@@ -30,3 +36,39 @@ def sample(grammar: Grammar, random: Random, *, rows: bool = False) -> Architect
     """
     root = Derivation(table_of(grammar), RandomChooser(random), rows=rows).root()
     return Architecture(space=grammar.name, root=root)
+
+
+def sample_within(
+    grammar: Grammar,
+    random: Random,
+    *,
+    nodes: Range | None = None,
+    params: Range | None = None,
+) -> Architecture:
+    """One architecture as `sample` draws it, among those within ranges.
+
+    Args:
+        grammar: the space.
+        random: decides the draw.
+        nodes: of the tree's number of nodes, every built copy counted; None: any.
+        params: of the network's number of parameters; None: any.
+
+    Raises:
+        DrawError: none of `TRIES` draws lies within the ranges.
+    """
+    table = table_of(grammar)
+    for _ in range(TRIES):
+        found = sample(grammar, random)
+        if nodes is not None and not nodes[0] <= table.nodes(found.root) <= nodes[1]:
+            continue
+        if params is None or params[0] <= parameters(found.root, grammar.input) <= params[1]:
+            return found
+    asked = [f"{low} to {high} {name}" for name, (low, high) in _asked(nodes, params)]
+    raise DrawError(
+        f"none of {TRIES} draws of {grammar.name} has {' and '.join(asked)}: widen the range"
+    )
+
+
+def _asked(nodes: Range | None, params: Range | None) -> list[tuple[str, Range]]:
+    given = (("nodes", nodes), ("parameters", params))
+    return [(name, bounds) for name, bounds in given if bounds is not None]

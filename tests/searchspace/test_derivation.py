@@ -9,8 +9,9 @@ from searchspace.branching import branching_rate
 from searchspace.build import build, flow
 from searchspace.check import check
 from searchspace.grammar import GrammarError
+from searchspace.parameters import parameters
 from searchspace.read import read_grammar
-from searchspace.sample import sample
+from searchspace.sample import sample, sample_within
 from searchspace.space import load_space, space_names
 from searchspace.table import table_of
 from searchspace.tree import walk
@@ -150,3 +151,15 @@ def test_a_space_in_which_nothing_fits_is_refused_where_it_stops(text, place, sa
 def test_wrong_limits_are_refused(statement, said):
     with pytest.raises(GrammarError, match=said):
         read_grammar(f"{_HEAD}net -> eca\n{statement}\n")
+
+
+def test_draws_within_ranges_lie_there_and_count_as_torch_does():
+    grammar, random = load_space("einspace"), Random(2)
+    table = table_of(grammar)
+    for _ in range(15):
+        root = sample_within(grammar, random, nodes=(8, 60), params=(10_000, 500_000)).root
+        network = build(root, grammar.input)
+        assert 8 <= table.nodes(root) <= 60
+        numbers = sum(parameter.numel() for parameter in network.parameters())
+        assert numbers == parameters(root, grammar.input)
+        assert 10_000 <= numbers <= 500_000
