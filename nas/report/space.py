@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from searchspace.branching import branching_rate
 from searchspace.grammar import Alternative, Drawn, Grammar, Item, Rule, Scalar
 from searchspace.unparse import draws_text, head_text, items_text, where_text
 
@@ -17,6 +19,7 @@ FORMAT, VERSION = "nas-space", 1
 
 def space_record(grammar: Grammar) -> dict[str, Any]:
     """What a space holds: its header, domains and rules."""
+    rate, _ = branching_rate(grammar)
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -24,6 +27,8 @@ def space_record(grammar: Grammar) -> dict[str, Any]:
         "input": {"mode": grammar.input.mode, "shape": list(grammar.input.shape)},
         "classes": grammar.classes,
         "start": grammar.start,
+        "limits": {name: most for name, most in asdict(grammar.limits).items() if most},
+        "branching_rate": rate or None,
         "domains": [
             {"name": domain.name, "is": str(domain), "values": list(domain.values)}
             for domain in grammar.domains.values()
@@ -84,6 +89,10 @@ def _header(record: Mapping[str, Any]) -> Table:
     table.add_row("classes", str(record["classes"]))
     blocks = sum(rule["is_block"] for rule in record["rules"])
     table.add_row("rules", f"{len(record['rules'])}, {blocks} of them blocks")
+    for name, most in record["limits"].items():
+        table.add_row(f"{name} at most", f"{most:,}")
+    rate = record["branching_rate"]
+    table.add_row("recursion", f"branches at a rate of {rate:.2f}" if rate else "none")
     return table
 
 

@@ -70,6 +70,21 @@ def test_show_as_json_holds_what_the_file_says(capsys):
     assert rules["stage"]["alternatives"][0]["draws"] == ["depth"]
 
 
+def test_show_tells_limits_and_how_fast_recursion_branches(capsys, tmp_path):
+    (tmp_path / "deep.grammar").write_text(
+        "space deep : image[8, 8, 8] -> classes[2]\nlimit nodes <= 1000\nlimit elements <= 4096\n"
+        "net -> a global_pool classifier(classes)\na -> 3 : eca | 1 : branch(add, a, a, a)\n"
+    )
+    words = " ".join(printed(capsys, "spaces", "show", "deep.grammar").split())
+    assert "nodes at most 1,000 elements at most 4,096" in words
+    assert "recursion branches at a rate of 0.75" in words
+    found = json.loads(printed(capsys, "spaces", "show", "deep.grammar", "--json"))
+    assert found["limits"] == {"nodes": 1000, "elements": 4096}
+    assert found["branching_rate"] == pytest.approx(0.75)
+    found = json.loads(printed(capsys, "spaces", "show", "small.grammar", "--json"))
+    assert (found["limits"], found["branching_rate"]) == ({}, None)
+
+
 @pytest.mark.parametrize("name", space_names())
 def test_every_shipped_space_is_shown(name, capsys):
     assert name in printed(capsys, "spaces", "show", name)
