@@ -28,7 +28,7 @@ from searchspace.primitives.base import Primitive
 from searchspace.scope import variables_of
 from searchspace.tree import Value
 
-MOST = 20_000
+MOST = 5_000
 """Combinations of values that are looked at, at most."""
 
 
