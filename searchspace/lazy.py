@@ -21,7 +21,7 @@ Found = Iterator[tuple[TensorSpec, int]]
 """Specs that can leave, each once, with the size of a tree that leads there."""
 COUNTED = 50
 """Levels within which recursion that counts its arguments must end."""
-HELD = 100_000
+HELD = 30_000
 """Entries that are held before all are forgotten."""
 
 

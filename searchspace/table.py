@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import product
 
 from searchspace import draws
 from searchspace.grammar import Alternative, Grammar, Item
@@ -29,8 +30,8 @@ Outs = Mapping[TensorSpec, Cost]
 _NOTHING: Cost = (0, 0)
 _TOO_MUCH: Cost = (ENDLESS, 0)
 
-HELD = 100_000
-"""Specs that a table holds before it forgets them all and begins anew: some 30 MB."""
+HELD = 60_000
+"""Specs that a table holds before it forgets them all and begins anew: some 20 MB."""
 DEEPEST = 100
 """Rules inside each other, at most, in any tree."""
 
@@ -78,11 +79,32 @@ class Table:
         if not self.holds_recursion(item):
             yield from self.lazy.given(item, values, scope, spec)
             return
+        if item.is_primitive:
+            yield from self._pairs(item, values, scope, spec, level)
+            return
         seen: Outs = {}
         for here in self.levels([item], level):
             outs = self.given(item, values, scope, spec, here)
             yield from ((out, size) for out, (_, size) in outs.items() if out not in seen)
             seen = outs
+
+    def _pairs(
+        self, item: Item, values: Scope, scope: Sequence[Value], spec: TensorSpec, level: int
+    ) -> Found:
+        """What can leave a composite primitive; each sequence goes up to its own level."""
+        within = self.inside(item.symbol, values, spec)
+        if within is None:
+            return
+        times, seen = self.times(item.symbol, values), set()
+        rows = [
+            self.row(group, scope, within, self.levels(group, level)[-1]).items()
+            for group in item.groups
+        ]
+        for chosen in product(*rows):
+            out = self.applied(item.symbol, values, spec, [inner for inner, _ in chosen])
+            if out is not None and out not in seen:
+                seen.add(out)
+                yield out, 1 + times * sum(cost[1] for _, cost in chosen)
 
     def each_copies(
         self, item: Item, scope: Sequence[Value], spec: TensorSpec, level: int, count: int
@@ -313,7 +335,9 @@ class Table:
         for inner, (spent, size) in states.items():
             joined = self.applied(item.symbol, values, spec, inner)
             if joined is not None:
-                _merge(made, {joined: (spent, 1 + times * size)}, _NOTHING, level)
+                cost = (spent, 1 + times * size)
+                if cost < made.get(joined, _TOO_MUCH):
+                    made[joined] = cost
         return made
 
     def rule(self, symbol: str, given: Scope, spec: TensorSpec, level: int) -> Outs:
