@@ -73,12 +73,13 @@ class _Ends:
 
 
 def largest_relative(grammar: Grammar, root: Node) -> Node:
-    """The tree of the same alternatives and counts with every integer at its domain's maximum.
+    """The tree of the same alternatives and counts with every integer at its domain's maximum, and
+    every stride at its minimum.
 
     It bounds the shapes of `root`'s weights. Constraints are ignored, so it may lie outside the
     space.
     """
-    return _Largest(grammar).rule(root, ())
+    return _Largest(grammar, feeding(grammar, STRIDE)).rule(root, ())
 
 
 def feeding(grammar: Grammar, parameter: str) -> frozenset[str]:
@@ -109,11 +110,13 @@ class _Largest:
     """Moves the sizes of a tree to the largest of their domains, counts and constraints aside."""
 
     grammar: Grammar
+    strides: frozenset[str]
+    """Domains of which the smallest value makes the largest maps."""
 
     def rule(self, node: Node, arguments: Sequence[Value]) -> Node:
         alternative = self.grammar.rules[node.symbol].alternatives[node.alternative]
         drawn = zip(alternative.draws, node.values[len(arguments) :], strict=True)
-        scope = (*arguments, *(_largest(domain, old) for (_, domain), old in drawn))
+        scope = (*arguments, *(self.best(domain, old) for (_, domain), old in drawn))
         children = tuple(
             tuple(self.item(item, child, scope) for child in nodes)
             for item, nodes in zip(alternative.items, node.children, strict=True)
@@ -122,7 +125,7 @@ class _Largest:
 
     def item(self, item: Item, node: Node, scope: Sequence[Value]) -> Node:
         values = tuple(
-            _largest(scalar.domain, old) if isinstance(scalar, Drawn) else evaluate(scalar, scope)
+            self.best(scalar.domain, old) if isinstance(scalar, Drawn) else evaluate(scalar, scope)
             for scalar, old in zip(item.scalars, node.values, strict=False)
         )
         if not item.is_primitive:
@@ -133,10 +136,11 @@ class _Largest:
         )
         return Node(node.symbol, node.alternative, values, children)
 
-
-def _largest(domain: Domain, old: Value) -> Value:
-    sizes = [value for value in domain.values if isinstance(value, int)]
-    return max(sizes) if sizes else old
+    def best(self, domain: Domain, old: Value) -> Value:
+        sizes = [value for value in domain.values if isinstance(value, int)]
+        if not sizes:
+            return old
+        return min(sizes) if domain.name in self.strides else max(sizes)
 
 
 _Sources = dict[tuple[str, int], set[str]]

@@ -223,7 +223,7 @@ def test_extremes_are_derivations_at_the_ends(grammar):
             root = extreme(grammar, Random(seed), pick)
             check(grammar, root)
             # A small stride makes a large network.
-            assert root.values == (width,) * 4 + (stride,)
+            assert root.values == (width, stride, width, width, width)
             assert {len(n.flat()) for _, n in walk(root) if n.symbol == "stage"} == {depth}
 
 
