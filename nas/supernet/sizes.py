@@ -32,6 +32,8 @@ _V = TypeVar("_V")
 
 Pick = Callable[[Sequence[int]], int]
 """`max` or `min`."""
+ORDER = "order"
+"""Parameter that splits a width in ever smaller parts (HorNet), the first halved the most."""
 STRIDE = "stride"
 """Parameter whose small values make a network large."""
 
@@ -74,12 +76,13 @@ class _Ends:
 
 def largest_relative(grammar: Grammar, root: Node) -> Node:
     """The tree of the same alternatives and counts with every integer at its domain's maximum, and
-    every stride at its minimum.
+    every stride and order at its minimum.
 
     It bounds the shapes of `root`'s weights. Constraints are ignored, so it may lie outside the
     space.
     """
-    return _Largest(grammar, feeding(grammar, STRIDE)).rule(root, ())
+    falling = feeding(grammar, STRIDE) | feeding(grammar, ORDER)
+    return _Largest(grammar, falling).rule(root, ())
 
 
 def feeding(grammar: Grammar, parameter: str) -> frozenset[str]:
@@ -110,8 +113,8 @@ class _Largest:
     """Moves the sizes of a tree to the largest of their domains, counts and constraints aside."""
 
     grammar: Grammar
-    strides: frozenset[str]
-    """Domains of which the smallest value makes the largest maps."""
+    falling: frozenset[str]
+    """Domains of which the smallest value makes the largest maps or weights."""
 
     def rule(self, node: Node, arguments: Sequence[Value]) -> Node:
         alternative = self.grammar.rules[node.symbol].alternatives[node.alternative]
@@ -140,7 +143,7 @@ class _Largest:
         sizes = [value for value in domain.values if isinstance(value, int)]
         if not sizes:
             return old
-        return min(sizes) if domain.name in self.strides else max(sizes)
+        return min(sizes) if domain.name in self.falling else max(sizes)
 
 
 _Sources = dict[tuple[str, int], set[str]]

@@ -49,7 +49,7 @@ domain large = 5 | 7 | 9
 
 @pytest.fixture(scope="module")
 def grammar():
-    return load_space("conv_large_kernel", classes=10, limits=LIMITS)
+    return load_space("conv_large_kernel", spec=SPEC, classes=10, limits=LIMITS)
 
 
 @pytest.fixture(scope="module")
