@@ -17,6 +17,7 @@ in runs/einspace.json, and the next call goes on from there. Delete the file to 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import resource
@@ -130,6 +131,8 @@ def mutation(count: int) -> dict[str, float]:
     """Mutants of ResNet-18, each of the tree itself; milliseconds of processor time."""
     grammar = load_space("einspace")
     parent = Architecture(space=grammar.name, root=resnet18(grammar))
+    gc.collect()
+    gc.freeze()  # else a pass of the garbage collector over torch's objects falls on some mutants
     random, times = Random(0), []
     for _ in track(range(count), "mutation", console=Console(stderr=True)):
         start = time.process_time()

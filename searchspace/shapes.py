@@ -13,7 +13,13 @@ Mode = Literal["image", "tokens", "vector"]
 
 
 class ShapeError(ValueError):
-    """A primitive met a shape that it does not serve."""
+    """A primitive met a shape that it does not serve.
+
+    Arguments are joined to the message only where it is read: derivations meet many misfits.
+    """
+
+    def __str__(self) -> str:
+        return "".join(map(str, self.args))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -110,7 +110,7 @@ def _joined(spec: TensorSpec, values: Values, inner: Sequence[TensorSpec]) -> Te
 
 
 def _misfit(need: str, inner: Sequence[TensorSpec], spec: TensorSpec) -> ShapeError:
-    return ShapeError(f"{need}; the bodies make {' and '.join(map(str, inner))} of {spec}")
+    return ShapeError(need, "; the bodies make ", inner[0], " and ", inner[-1], " of ", spec)
 
 
 _SPLIT = Parameter(name="split", words=("clone", "group1", "group2", "group3"))

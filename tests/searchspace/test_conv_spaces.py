@@ -34,7 +34,7 @@ def test_the_files_stay_short(name):
 @spaces
 def test_draws_fit_full_and_small_images(name):
     grammar = load_space(name)
-    for seed in range(50):
+    for seed in range(15):
         root = sample(grammar, Random(seed)).root
         for size in (224, 32):
             assert flow(root, image(3, size, size)) == vector(1000), (seed, size)
@@ -50,7 +50,7 @@ def test_draws_run_at_full_size(name, seed):
 
 
 @spaces
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_small_draws_run_forward_and_backward(name, seed):
     spec = image(3, 32, 32)
     torch.manual_seed(seed)
@@ -84,14 +84,15 @@ def test_exported_source_computes_the_same(name):
 @spaces
 def test_every_primitive_of_a_space_is_drawn(name):
     grammar = load_space(name)
-    seen = set()
-    for seed in range(150):
-        nodes = walk(sample(grammar, Random(seed)).root)
-        seen |= {node.symbol for _, node in nodes if node.is_primitive}
     waiting = [i for rule in grammar.rules.values() for a in rule.alternatives for i in a.items]
     wanted = set()
     while waiting:
         item = waiting.pop()
         waiting.extend(inner for group in item.groups for inner in group)
         wanted |= {item.symbol} if item.is_primitive else set()
+    seen, seed = set(), 0
+    while seen < wanted and seed < 150:
+        nodes = walk(sample(grammar, Random(seed)).root)
+        seen |= {node.symbol for _, node in nodes if node.is_primitive}
+        seed += 1
     assert seen == wanted

@@ -89,7 +89,7 @@ def test_draws_at_full_size_build_and_are_priced(grammar, seed):
     assert sum(p.numel() for p in network.parameters()) == costs.params
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(10))
 def test_small_draws_run_forward_and_backward(small, seed):
     root = sample(small, Random(seed)).root
     torch.manual_seed(seed)
@@ -107,7 +107,7 @@ def test_small_draws_run_forward_and_backward(small, seed):
 
 def test_attention_comes_after_convolution(small):
     """In the networks of stages, only the last two hold attention over all pixels."""
-    for seed in range(40):
+    for seed in range(15):
         root = sample(small, Random(seed)).root
         if root.alternative:
             continue
