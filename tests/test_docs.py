@@ -104,7 +104,7 @@ def test_documented_commands_parse(command: str) -> None:
 def test_the_readme_begins_with_the_two_lines() -> None:
     block = code_blocks("README.md", "sh")[0].splitlines()
     assert block[0].startswith('pip install -e ".[dev]" && nas search ')
-    assert block[1] == "pytest"
+    assert block[1] == "pytest -n auto"
     assert len(block) == 2
 
 
