@@ -1,0 +1,1 @@
+"""Design of networks as mathematical programmes, solved to a proven optimum."""

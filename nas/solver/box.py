@@ -1,0 +1,88 @@
+"""Boxes: parts of a programme's designs, and how one is cut in two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nas.solver.programme import Design, Programme, Step
+
+Range = tuple[int, int]
+"""First and last, both included."""
+_KINDS = ("copies", "targets", "modes")
+"""Numbers of copies are cut first: all else varies little once the depths are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """All designs whose choices lie in ranges; one of each for every layer."""
+
+    targets: tuple[Range, ...]
+    modes: tuple[Range, ...]
+    copies: tuple[Range, ...]
+
+    def holds(self, design: Design) -> bool:
+        """Whether a design is in the box."""
+        return all(
+            low <= value <= high
+            for kind in _KINDS
+            for (low, high), value in zip(getattr(self, kind), values(design, kind), strict=True)
+        )
+
+    @property
+    def single(self) -> bool:
+        """Whether no two designs of it differ."""
+        return all(low == high for kind in _KINDS for low, high in getattr(self, kind))
+
+    def cut(self, designs: Sequence[Design], weights: Sequence[float]) -> tuple[Box, Box]:
+        """Two boxes that share nothing, cut where weighted designs of this box disagree most.
+
+        Where they agree on everything, the longest range is halved.
+        """
+        for kind in _KINDS:
+            ranges: tuple[Range, ...] = getattr(self, kind)
+            table = np.array([values(design, kind) for design in designs], dtype=float)
+            mean = np.average(table, axis=0, weights=weights)
+            spread = np.average((table - mean) ** 2, axis=0, weights=weights)
+            index = int(np.argmax(spread))
+            if spread[index] > 1e-9:
+                low, high = ranges[index]
+                return self._halves(kind, index, int(min(max(mean[index] // 1, low), high - 1)))
+        length, kind, index = max(
+            (high - low, kind, index)
+            for kind in _KINDS
+            for index, (low, high) in enumerate(getattr(self, kind))
+        )
+        if not length:
+            raise ValueError("a box of one design cannot be cut")
+        return self._halves(kind, index, sum(getattr(self, kind)[index]) // 2)
+
+    def _halves(self, kind: str, index: int, middle: int) -> tuple[Box, Box]:
+        ranges: tuple[Range, ...] = getattr(self, kind)
+        low, high = ranges[index]
+        before, after = ranges[:index], ranges[index + 1 :]
+        first = (*before, (low, middle), *after)
+        second = (*before, (middle + 1, high), *after)
+        return replace(self, **{kind: first}), replace(self, **{kind: second})
+
+
+def whole(programme: Programme) -> Box:
+    """The box of all designs."""
+    return Box(
+        targets=tuple((0, layer.shape[1] - 1) for layer in programme.layers),
+        modes=tuple((0, layer.shape[2] - 1) for layer in programme.layers),
+        copies=tuple(layer.copies for layer in programme.layers),
+    )
+
+
+def values(design: Design, kind: str) -> list[int]:
+    """The choices of one kind, layer by layer."""
+    return [_value(step, kind) for step in design]
+
+
+def _value(step: Step, kind: str) -> int:
+    if kind == "copies":
+        return step.copies
+    return step.target if kind == "targets" else step.mode

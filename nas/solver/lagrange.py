@@ -1,0 +1,324 @@
+"""Upper bounds on a programme's score by Lagrangian relaxation, exact dynamic programming inside.
+
+The bounds on resources and effectiveness are moved into the objective at a price each. What is left
+is a longest path through the layers, but for one coupling: the entropy of a layer counts once for
+every scale from it on, with the volumes V of all these scales, which later choices decide. The best
+value of the layers up to some state is convex in V (it is the largest of functions linear in V), so
+it is kept at a few values of V, and chords between them never lie below it. The bound is valid for
+any prices of at least 0.
+
+Effectiveness D / exp(L / D) <= rho, for a depth D and a sum of log-widths L, holds just where
+L >= D ln(D / rho). That is convex in D, so any tangent of it is a valid linear relaxation.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.solver.box import Box
+from nas.solver.programme import Array, Design, Layer, Programme, Step, Sum
+
+POINTS = 6
+"""Values of V at which the best values are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What relaxed bounds are worth."""
+
+    resources: Array
+    """`[R]`: score for the whole of each resource's bound."""
+    scales: Array
+    """`[S]`: score for a nat of log-width beyond what the effectiveness needs, by scale."""
+    depths: Array
+    """`[S]`: depths at which the tangents of the effectiveness touch."""
+    evenness: float = 0.0
+    """In 0..1: how far a tangent of the penalty stands in for its least value in the box."""
+    centre: Array | None = None
+    """Depths of the counted layers at which that tangent touches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What one relaxation gave."""
+
+    value: float
+    """No feasible design of the box scores more; minus infinity if it has no design at all."""
+    design: Design | None
+    """A design that comes about as close under these prices; it need not be feasible."""
+
+
+class Relaxation:
+    """Relaxations of one programme."""
+
+    def __init__(self, programme: Programme) -> None:
+        self.programme = programme
+        self.limits = np.array([r.limit for r in programme.resources])
+        self.scales = [i for i, layer in enumerate(programme.layers) if layer.volume is not None]
+        """Layers at the ends of scales."""
+
+    def slack(self, design: Design, prices: Prices) -> tuple[Array, Array]:
+        """How far a design is within each relaxed bound: resources, scales."""
+        totals = self.programme.totals(design)
+        within = 1.0 - np.array(totals.used) / self.limits
+        rho = self.programme.effectiveness
+        if rho is None:
+            return within, np.zeros(len(self.scales))
+        slopes = np.log(prices.depths / rho) + 1.0
+        return within, np.array(totals.log_width) - slopes * totals.convs + prices.depths
+
+    def tangent(self, prices: Prices) -> tuple[float, Array]:
+        """The penalty's tangent at the centre, without further copies, and for each one, by layer."""
+        layers = self.programme.layers
+        slopes = np.zeros(len(layers))
+        if prices.centre is None:
+            return self.programme.penalty, slopes
+        height = self.programme.unevenness(list(prices.centre))
+        away = prices.centre - prices.centre.mean()
+        spread = float(prices.centre.std())
+        if spread > 1e-6:
+            counted = [layer.counted for layer in layers]
+            slopes[counted] = height * away / (spread * len(away))
+            base = np.array([layer.blocks for layer in layers if layer.counted])
+            height += float(slopes[counted] @ (base - prices.centre))
+        return height, slopes
+
+    def bound(self, box: Box, prices: Prices) -> Bound:
+        """The bound for a box at some prices."""
+        ranges = self._volumes(box)
+        best: list[tuple[Array, Array]] = []
+        worth = [self._worth(i, prices) for i in range(len(self.programme.layers))]
+        for index, layer in enumerate(self.programme.layers):
+            grid = np.linspace(*ranges[index], POINTS if ranges[index][1] > ranges[index][0] else 1)
+            states = slice(box.targets[index][0], box.targets[index][1] + 1)
+            values = np.empty((states.stop - states.start, len(grid)))
+            for u, volume in enumerate(grid):
+                before = self._before(index, best, box, volume)
+                values[:, u] = _best(layer, worth[index], box, index, volume, before)
+            best.append((grid, values))
+        volumes = self.programme.layers[-1].volume
+        assert volumes is not None
+        low, high = box.targets[-1]
+        ends = _between(*best[-1], volumes[low : high + 1])
+        end = int(np.argmax(ends))
+        if ends[end] == -math.inf:
+            return Bound(-math.inf, None)
+        constant = float(prices.resources.sum() + prices.scales @ prices.depths)
+        constant -= (1.0 - prices.evenness) * self.least_penalty(box)
+        value = float(ends[end]) + constant - prices.evenness * self.tangent(prices)[0]
+        return Bound(value, self._design(box, best, worth, low + end))
+
+    def least_penalty(self, box: Box) -> float:
+        """The smallest penalty of any depths in the box, between whole numbers too."""
+        ranges = [
+            (layer.blocks + low, layer.blocks + high)
+            for layer, (low, high) in zip(self.programme.layers, box.copies, strict=True)
+            if layer.counted
+        ]
+        if not ranges:
+            return self.programme.penalty
+        low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
+        middle = (float(low), float(high))
+        lows, highs = np.array(ranges, dtype=float).T
+        for _ in range(60):  # the nearest common depth, by bisection on what clips to it
+            centre = sum(middle) / 2
+            pull = float(np.clip(centre, lows, highs).mean()) - centre
+            middle = (centre, middle[1]) if pull > 0 else (middle[0], centre)
+        nearest = np.clip(sum(middle) / 2, lows, highs)
+        return self.programme.penalty * math.exp(max(0.0, float(nearest.std()) - 1e-9))
+
+    def _volumes(self, box: Box) -> list[tuple[float, float]]:
+        """For each layer, the least and largest sum of volumes that its entropy counts with."""
+        low = high = 0.0
+        found = []
+        for layer, (first, last) in zip(
+            reversed(self.programme.layers), reversed(box.targets), strict=True
+        ):
+            if layer.volume is not None:
+                low += float(layer.volume[first : last + 1].min())
+                high += float(layer.volume[first : last + 1].max())
+            found.append((low, high))
+        return found[::-1]
+
+    def _before(
+        self, index: int, best: list[tuple[Array, Array]], box: Box, volume: float
+    ) -> Array:
+        """Best values of all layers before one, by its source state, if it counts with `volume`."""
+        if index == 0:
+            return np.zeros(1)
+        passed = self.programme.layers[index - 1].volume
+        low, high = box.targets[index - 1]
+        volumes = np.full(high - low + 1, volume)
+        if passed is not None:
+            volumes = volumes + passed[low : high + 1]
+        return _between(*best[index - 1], volumes)
+
+    def _worth(self, index: int, prices: Prices) -> _Worth:
+        """What a unit of each attribute is worth in a layer, the entropy's volume aside."""
+        later = np.array([scale >= index for scale in self.scales])
+        rho = self.programme.effectiveness
+        width = conv = 0.0
+        if rho is not None:
+            width = float(prices.scales[later].sum())
+            conv = float((prices.scales * (np.log(prices.depths / rho) + 1.0))[later].sum())
+        copy = -prices.evenness * float(self.tangent(prices)[1][index])
+        return _Worth(width, -conv, -prices.resources / self.limits, copy)
+
+    def _design(
+        self, box: Box, best: list[tuple[Array, Array]], worth: list[_Worth], end: int
+    ) -> Design:
+        """The choices that led to a state, from the last layer back."""
+        volume, target = 0.0, end
+        steps: list[Step] = []
+        for index in range(len(self.programme.layers) - 1, -1, -1):
+            layer = self.programme.layers[index]
+            if layer.volume is not None:
+                volume += float(layer.volume[target])
+            before = self._before(index, best, box, volume)
+            first = box.targets[index - 1][0] if index else 0
+            source, mode = _arrive(layer, worth[index], box, index, volume, before, target)
+            copies = _copies(layer, worth[index], box.copies[index], volume, target, mode)
+            steps.append(Step(first + source, target, mode, copies))
+            target = first + source
+        return tuple(reversed(steps))
+
+
+@dataclass(frozen=True, slots=True)
+class _Worth:
+    log_width: float
+    convs: float
+    costs: Array
+    copy: float
+
+    def of(self, layer: Layer, volume: float, part: str) -> Array | float:
+        """The worth of one part of a layer's first copy: source, target, pair or whole."""
+        total: Array | float = volume * _part(layer.entropy, part)
+        if self.log_width:
+            total = total + self.log_width * _part(layer.log_width, part)
+        if self.convs:
+            total = total + self.convs * _part(layer.convs, part)
+        for worth, cost in zip(self.costs, layer.costs, strict=True):
+            total = total + worth * _part(cost, part)
+        return total + _part(layer.allowed, part)
+
+    def again(self, layer: Layer, volume: float) -> Array | float:
+        """The worth of one more copy, by target state and mode."""
+        if layer.again is None:
+            return 0.0
+        own = volume * layer.again.entropy + self.log_width * layer.again.log_width
+        own = own + self.convs * layer.again.convs + self.copy
+        copies: Array = own + np.tensordot(self.costs, layer.again.costs, axes=1)
+        return copies
+
+
+def _part(total: Sum, part: str) -> Array | float:
+    found: Array | float | None = getattr(total, part)
+    return 0.0 if found is None else found
+
+
+def _cut(part: Array | float, *ranges: tuple[int, int] | None) -> Array:
+    """The part of an array that lies in ranges; axes of length 1 stay."""
+    array = np.asarray(part, dtype=float)
+    for axis, range_ in enumerate(ranges):
+        if range_ is not None and array.ndim and array.shape[axis] > 1:
+            array = array.take(range(range_[0], range_[1] + 1), axis)
+    return array
+
+
+def _parts(
+    layer: Layer,
+    worth: _Worth,
+    box: Box,
+    index: int,
+    volume: float,
+    before: Array,
+    targets: tuple[int, int],
+) -> tuple[Array, Array, Array, Array | None]:
+    """What stands for sources, targets, pairs and all three, cut to the box."""
+    sources = box.targets[index - 1] if index else None
+    modes = box.modes[index]
+    source = _cut(worth.of(layer, volume, "source"), sources, modes)
+    source = before[:, None] + source
+    target = np.asarray(worth.of(layer, volume, "target"))
+    again = worth.again(layer, volume)
+    low, high = box.copies[index]
+    target = target + np.where(np.asarray(again) > 0, high * np.asarray(again), low * np.asarray(again))
+    target = _cut(target, targets, modes)
+    if target.ndim < 2:
+        target = np.broadcast_to(target, (targets[1] - targets[0] + 1, 1))
+    pair = np.broadcast_to(
+        _cut(worth.of(layer, volume, "pair"), sources, targets), (len(source), len(target))
+    )
+    whole = None
+    if layer.entropy.whole is not None or any(cost.whole is not None for cost in layer.costs):
+        whole = _cut(worth.of(layer, volume, "whole"), sources, targets, modes)
+    return source, target, pair, whole
+
+
+def _best(
+    layer: Layer, worth: _Worth, box: Box, index: int, volume: float, before: Array
+) -> Array:
+    """`[B]`: the best value by target state, over sources, modes and copies."""
+    source, target, pair, whole = _parts(
+        layer, worth, box, index, volume, before, box.targets[index]
+    )
+    if whole is not None:
+        every = whole + source[:, None, :] + target[None] + pair[..., None]
+        found: Array = every.max(axis=(0, 2))
+        return found
+    if source.shape[1] == 1 or target.shape[1] == 1:
+        both = source.max(axis=1)[:, None] + target.max(axis=1)[None]
+    else:
+        both = np.full((len(source), len(target)), -math.inf)
+        sum_ = np.empty_like(both)
+        for from_source, from_target in zip(source.T.copy(), target.T.copy(), strict=True):
+            np.add(from_source[:, None], from_target[None], out=sum_)
+            np.maximum(both, sum_, out=both)
+    found = (both + pair).max(axis=0)
+    return found
+
+
+def _arrive(
+    layer: Layer,
+    worth: _Worth,
+    box: Box,
+    index: int,
+    volume: float,
+    before: Array,
+    target: int,
+) -> tuple[int, int]:
+    """Source state, counted from the box's first, and mode of the best way to a target state."""
+    source, here, pair, whole = _parts(layer, worth, box, index, volume, before, (target, target))
+    every = source + here + pair
+    if whole is not None:
+        every = every + whole[:, 0, :]
+    low, high = box.modes[index]
+    every = np.broadcast_to(every, (len(every), high - low + 1))
+    a, m = np.unravel_index(int(np.argmax(every)), every.shape)
+    return int(a), low + int(m)
+
+
+def _copies(
+    layer: Layer, worth: _Worth, range_: tuple[int, int], volume: float, target: int, mode: int
+) -> int:
+    if layer.again is None:
+        return range_[0]
+    again = np.asarray(worth.again(layer, volume))
+    return range_[1] if again[target, mode] > 0 else range_[0]
+
+
+def _between(grid: Array, values: Array, volumes: Array) -> Array:
+    """Values at some volumes, one for each row, on chords between the points of a grid."""
+    if len(grid) == 1:
+        return values[:, 0]
+    step = (grid[-1] - grid[0]) / (len(grid) - 1)
+    place = np.clip((volumes - grid[0]) / step, 0.0, len(grid) - 1.0)
+    left = np.minimum(place.astype(int), len(grid) - 2)
+    part, rows = place - left, np.arange(len(values))
+    before, after = values[rows, left], values[rows, left + 1]
+    with np.errstate(invalid="ignore"):
+        mixed = before * (1 - part) + after * part
+    return np.where(np.isneginf(before) | np.isneginf(after), np.maximum(before, after), mixed)

@@ -1,0 +1,163 @@
+"""The prices at which a relaxation bounds best: a bundle method with a trust region.
+
+The bound is convex and piecewise linear in the prices. Every design found so far is one of its
+pieces; the lowest point of all pieces known, not far from the best prices, is tried next (Kelley's
+method; Lemarechal et al., "New variants of bundle methods", 1995).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.optimize import linprog
+
+from nas.solver.box import Box
+from nas.solver.lagrange import Prices, Relaxation
+from nas.solver.programme import Array, Design
+
+
+@dataclass(slots=True)
+class Tightened:
+    """The best bound found for a box."""
+
+    bound: float
+    prices: Prices
+    designs: list[Design] = field(default_factory=list)
+    """Designs that the relaxation mixes at these prices."""
+    weights: list[float] = field(default_factory=list)
+    seen: list[Design] = field(default_factory=list)
+    """All designs met on the way."""
+
+
+def first_prices(relaxation: Relaxation, scale: float, depth: float) -> Prices:
+    """Prices to begin with, where nothing is known.
+
+    Args:
+        relaxation: of the programme.
+        scale: about what a design scores.
+        depth: about how many convolutions it has.
+    """
+    count, scales = len(relaxation.limits), len(relaxation.scales)
+    bounded = relaxation.programme.effectiveness is not None
+    return Prices(
+        np.full(count, scale / max(1, count)),
+        np.zeros(scales),
+        np.linspace(depth / scales, depth, scales) if bounded else np.ones(scales),
+    )
+
+
+def tighten(
+    relaxation: Relaxation,
+    box: Box,
+    start: Prices,
+    *,
+    known: Iterable[Design] = (),
+    enough: float = -math.inf,
+    steps: int = 30,
+    precision: float = 1e-4,
+) -> Tightened:
+    """Lower the bound of a box as far as the steps go.
+
+    Args:
+        relaxation: of the programme.
+        box: whose designs are bounded.
+        start: prices to begin with.
+        known: designs of the box, whose pieces need not be found again.
+        enough: a bound that is low enough to stop.
+        steps: relaxations solved at most.
+        precision: stop where the pieces known leave less to gain, as a part of the bound.
+    """
+    constant = relaxation.least_penalty(box)
+    bundle = {design: None for design in known if box.holds(design)}
+    best = start
+    found = relaxation.bound(box, best)
+    result = Tightened(found.value, best)
+    if found.design is None:
+        return result
+    bundle[found.design] = None
+    result.seen.append(found.design)
+    size = max(abs(found.value), 1.0)
+    reach = 0.5
+    for _ in range(steps - 1):
+        if result.bound <= enough:
+            break
+        trial, expected, weights = _lowest(relaxation, bundle, best, constant, reach, size)
+        result.designs, result.weights = list(weights), list(weights.values())
+        if result.bound - expected < precision * size and reach >= 0.5:
+            break
+        found = relaxation.bound(box, trial)
+        assert found.design is not None
+        if found.design not in bundle:
+            bundle[found.design] = None
+            result.seen.append(found.design)
+        gained = result.bound - found.value
+        if gained > 0.1 * (result.bound - expected):
+            reach = min(reach * 2.0, 4.0)
+        elif gained <= 0:
+            reach /= 3.0
+        if gained > 0:
+            result.bound, best = found.value, trial
+        elif reach < 1e-4:
+            break
+    if not result.designs:
+        result.designs, result.weights = [found.design], [1.0]
+    result.prices = best
+    return result
+
+
+def _lowest(
+    relaxation: Relaxation,
+    bundle: Iterable[Design],
+    best: Prices,
+    constant: float,
+    reach: float,
+    size: float,
+) -> tuple[Prices, float, dict[Design, float]]:
+    """Where the known pieces are lowest near the best prices, how low, and which meet there."""
+    resources = len(best.resources)
+    programme = relaxation.programme
+    slacks = [relaxation.slack(design, best) for design in bundle]
+    height, slopes_of_copies = relaxation.tangent(best)
+    # What the tangent takes less than the least penalty, for each design.
+    relief = np.array(
+        [constant - height - slopes_of_copies @ [step.copies for step in d] for d in bundle]
+    )
+    scales = np.flatnonzero(_binding(slacks, best)) if len(best.scales) else np.zeros(0, int)
+    slopes = np.array(
+        [[*r, *s[scales], less] for (r, s), less in zip(slacks, relief, strict=True)]
+    )
+    raw = np.array([programme.totals(design).raw for design in bundle]) - constant
+    here = np.array([*best.resources, *best.scales[scales], best.evenness])
+    unit = np.array([*np.full(resources, size), *np.full(len(scales), size / 100.0), 1.0])
+    span = reach * np.maximum(here, 0.02 * unit)
+    span[-1] = reach
+    low, high = np.maximum(0.0, here - span), here + span
+    high[-1] = min(1.0, high[-1]) if best.centre is not None else 0.0
+    low[-1] = min(low[-1], high[-1])
+    # Variables: prices in their own unit, then the bound; all of it over `size`.
+    cost = np.zeros(len(here) + 1)
+    cost[-1] = 1.0
+    rows = np.hstack([slopes * unit / size, -np.ones((len(raw), 1))])
+    limits = [*zip(low / unit, high / unit, strict=True), (None, None)]
+    solved = linprog(cost, A_ub=rows, b_ub=-raw / size, bounds=limits, method="highs")
+    if solved.status != 0:
+        raise ArithmeticError(f"the bundle's linear programme failed: {solved.message}")
+    prices = solved.x[:-1] * unit
+    new = best.scales.copy()
+    new[scales] = prices[resources:-1]
+    trial = replace(
+        best, resources=prices[:resources], scales=new, evenness=float(np.clip(prices[-1], 0, 1))
+    )
+    weights = -np.asarray(solved.ineqlin.marginals)
+    active = {d: float(w) for d, w in zip(bundle, weights, strict=True) if w > 1e-9}
+    return trial, float(solved.x[-1]) * size, active
+
+
+def _binding(slacks: list[tuple[Array, Array]], best: Prices) -> Array:
+    """Scales whose effectiveness some known design exceeds, or that have a price already."""
+    exceeded = np.array([scales < 0 for _, scales in slacks]).any(axis=0)
+    binding: Array = exceeded | (best.scales > 0)
+    return binding
