@@ -59,6 +59,14 @@ class Box:
             raise ValueError("a box of one design cannot be cut")
         return self._halves(kind, index, sum(getattr(self, kind)[index]) // 2)
 
+    def shrunk(self, ends: Sequence[bool]) -> Box:
+        """The box without the first and last of the last layer's states that need not be kept."""
+        kept = np.flatnonzero(ends)
+        low, _ = self.targets[-1]
+        return replace(
+            self, targets=(*self.targets[:-1], (low + int(kept[0]), low + int(kept[-1])))
+        )
+
     def _halves(self, kind: str, index: int, middle: int) -> tuple[Box, Box]:
         ranges: tuple[Range, ...] = getattr(self, kind)
         low, high = ranges[index]

@@ -1,7 +1,8 @@
 """Branch and bound: the best design of a programme, with a proof of how good it is.
 
 Boxes of designs are bounded by `nas.solver.lagrange`; the one with the largest bound is cut in two
-until no box can hold a design that is better by more than the gap asked for.
+until no box can hold a design that is better by more than the gap asked for. A programme with many
+states is solved with few of them first: its boxes and prices are good ones to begin with.
 """
 
 from __future__ import annotations
@@ -9,51 +10,26 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import numpy as np
 
 from nas.solver.box import Box, whole
+from nas.solver.coarse import Coarse, thin
 from nas.solver.lagrange import Prices, Relaxation
 from nas.solver.polish import improve
-from nas.solver.prices import first_prices, tighten
+from nas.solver.prices import Tightened, first_prices, tighten
 from nas.solver.programme import Design, Programme, Step
+from nas.solver.solution import Progress, Solution
 
+FEW = 32
+"""States and modes of a layer in the programme that is solved first."""
+_POLISHED = 12
+"""Every so many designs met, one is bettered by local search."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a solver is."""
-
-    score: float
-    """Of the best design so far; minus infinity before there is one."""
-    bound: float
-    """No design scores more."""
-    seconds: float
-    boxes: int
-    """Parts of the space that were looked at."""
-
-    @property
-    def gap(self) -> float:
-        """(bound - score) / |score|; infinite before there is a design."""
-        if self.score == -math.inf:
-            return 0.0 if self.bound == -math.inf else math.inf
-        return max(0.0, self.bound - self.score) / max(1e-9, abs(self.score))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Solution:
-    """A solver's answer."""
-
-    design: Design | None
-    """None: no design was found; none exists if the bound is minus infinity."""
-    progress: Progress
-    solver: str
-    prices: Prices | None = None
-    """Prices of the bounds at which the whole space is bounded best."""
-    optimal: bool = False
-    """Whether the gap asked for is proven; else the time ran out."""
+Listener = Callable[[Progress], None]
 
 
 def branch(
@@ -62,7 +38,7 @@ def branch(
     gap: float = 1e-3,
     seconds: float = 60.0,
     seeds: Iterable[Design] = (),
-    listen: Callable[[Progress], None] | None = None,
+    listen: Listener | None = None,
 ) -> Solution:
     """Solve a programme.
 
@@ -73,111 +49,186 @@ def branch(
         seeds: designs to begin with.
         listen: hears of the progress.
     """
-    start = time.perf_counter()
-    relaxation = Relaxation(programme)
-    best, score = None, -math.inf
+    search = _Search(programme, gap, time.perf_counter(), listen)
     for seed in seeds:
-        best, score = _better(programme, seed, best, score)
-    ticket = count()
-    root = whole(programme)
-    prices = first_prices(relaxation, *_guess(relaxation, root))
-    looked, tried = 0, set[Design]()
-    heap: list[tuple[float, int, Box, Prices, list[Design], list[float]]] = [
-        (-math.inf, next(ticket), root, prices, [], [])
-    ]
-    bound, top = math.inf, None
-    fathomed = -math.inf
-    """The largest bound of boxes that were left because the gap is kept there."""
+        search.offer(seed)
+    coarse = thin(programme, FEW)
+    if coarse is not None:
+        inner = _Search(coarse.programme, max(gap, 3e-3), search.start, None)
+        inner.whole = False
+        inner.begin()
+        inner.run(seconds * 0.35)
+        search.take(coarse, inner)
+    else:
+        search.begin()
+    search.run(seconds)
+    return search.solution()
 
-    def progress(bound: float) -> Progress:
-        return Progress(
-            score=score, bound=bound, seconds=time.perf_counter() - start, boxes=looked
+
+@dataclass(order=True, slots=True)
+class _Part:
+    """A box that may still hold a better design; the largest bound comes first."""
+
+    key: tuple[float, int]
+    box: Box = field(compare=False)
+    prices: Prices = field(compare=False)
+    designs: list[Design] = field(compare=False)
+    weights: list[float] = field(compare=False)
+
+    @property
+    def bound(self) -> float:
+        return -self.key[0]
+
+
+class _Search:
+    """One run of branch and bound."""
+
+    def __init__(
+        self, programme: Programme, gap: float, start: float, listen: Listener | None
+    ) -> None:
+        self.programme, self.gap, self.start, self.listen = programme, gap, start, listen
+        self.relaxation = Relaxation(programme)
+        self.design: Design | None = None
+        self.score = -math.inf
+        self.parts: list[_Part] = []
+        self.left: list[_Part] = []
+        """Parts that keep the gap."""
+        self.top: Prices | None = None
+        self.whole = True
+        """Whether states that cannot be part of a better design may be dropped."""
+        self._met: set[Design] = set()
+        self._numbers = count()
+        self.boxes = 0
+
+    # The best design so far.
+
+    def offer(self, design: Design, *, polish: bool = True) -> None:
+        """Take a design, or what local search makes of it, if it is better and keeps all bounds."""
+        found = improve(self.programme, design) if polish else design
+        if found is None:
+            return
+        figures = self.programme.figures(found)
+        if figures.score > self.score and not self.programme.excess(figures):
+            self.design, self.score = found, figures.score
+
+    @property
+    def goal(self) -> float:
+        """The bound at which a box need not be cut further."""
+        if self.score == -math.inf:
+            return -math.inf
+        return self.score + self.gap * abs(self.score)
+
+    # Boxes.
+
+    def begin(self) -> None:
+        """Bound the whole space; tangents are moved to where the relaxation goes."""
+        box = whole(self.programme)
+        prices, designs = first_prices(self.relaxation, *_guess(self.programme, box)), list[Design]()
+        bound = math.inf
+        for _ in range(3):
+            tight = tighten(self.relaxation, box, prices, known=designs, steps=30)
+            bound = min(bound, tight.bound)
+            if tight.bound == -math.inf:
+                return
+            self._meet(tight)
+            designs, prices = tight.designs, self._touching(tight)
+        self.top = tight.prices
+        self.boxes += 1
+        self._push(bound, box, prices, tight)
+
+    def take(self, coarse: Coarse, inner: _Search) -> None:
+        """Begin with the parts of a thinned programme."""
+        if inner.design is not None:
+            self.offer(coarse.design(inner.design))
+        self.top = inner.top
+        for part in [*inner.parts, *inner.left]:
+            known = [coarse.design(design) for design in part.designs]
+            self._bound(coarse.box(part.box), part.prices, known, math.inf, steps=4)
+        if not self.boxes:
+            self.begin()
+
+    def run(self, seconds: float) -> None:
+        """Cut boxes until the gap is proven or time is up."""
+        while self.parts and time.perf_counter() - self.start < seconds:
+            part = heapq.heappop(self.parts)
+            if part.bound <= self.goal:
+                self.left.append(part)
+                continue
+            for box in part.box.cut(part.designs, part.weights):
+                self._bound(box, part.prices, part.designs, part.bound, steps=12)
+            if self.listen:
+                self.listen(self.progress())
+
+    def _bound(
+        self, box: Box, prices: Prices, known: list[Design], ceiling: float, steps: int
+    ) -> None:
+        """Bound a box, and keep it if it may hold something better."""
+        tight = tighten(
+            self.relaxation, box, prices, known=known, enough=self.goal, steps=steps
+        )
+        self.boxes += 1
+        if tight.bound == -math.inf:
+            return
+        self._meet(tight)
+        if box.single:
+            self.offer(tight.seen[0], polish=False)
+            return
+        bound = min(tight.bound, ceiling, float(tight.ends.max()))
+        if self.whole and bound > self.goal:
+            box = box.shrunk(tight.ends > self.goal)
+        self._push(bound, box, self._touching(tight), tight)
+
+    def _push(self, bound: float, box: Box, prices: Prices, tight: Tightened) -> None:
+        part = _Part((-bound, next(self._numbers)), box, prices, tight.designs, tight.weights)
+        if bound <= self.goal:
+            self.left.append(part)
+        else:
+            heapq.heappush(self.parts, part)
+
+    def _meet(self, tight: Tightened) -> None:
+        for design in tight.seen:
+            if design not in self._met:
+                self._met.add(design)
+                self.offer(design, polish=len(self._met) % _POLISHED == 1)
+
+    def _touching(self, tight: Tightened) -> Prices:
+        """Prices whose tangents touch where the relaxation mixes its designs."""
+        weights = np.array(tight.weights) / sum(tight.weights)
+        convs = weights @ [self.programme.totals(design).convs for design in tight.designs]
+        blocks = weights @ [self.programme.depths(design) for design in tight.designs]
+        return replace(tight.prices, depths=np.maximum(convs, 1e-3), centre=blocks)
+
+    # The answer.
+
+    def progress(self) -> Progress:
+        """How far the search is."""
+        open_ = [self.parts[0].bound] if self.parts else []
+        bound = max([*open_, *(part.bound for part in self.left), self.score])
+        seconds = time.perf_counter() - self.start
+        return Progress(score=self.score, bound=bound, seconds=seconds, boxes=self.boxes)
+
+    def solution(self) -> Solution:
+        """What was found."""
+        progress = self.progress()
+        return Solution(
+            design=self.design,
+            progress=progress,
+            solver="dp",
+            prices=self.top,
+            optimal=progress.gap <= self.gap,
         )
 
-    while heap:
-        negative, _, box, prices, known, weights = heapq.heappop(heap)
-        bound = max(-negative, fathomed) if looked else math.inf
-        if bound <= _goal(score, gap):
-            heapq.heappush(heap, (negative, next(ticket), box, prices, known, weights))
-            break
-        if time.perf_counter() - start > seconds and looked:
-            heapq.heappush(heap, (negative, next(ticket), box, prices, known, weights))
-            break
-        parts = [box]
-        if looked:
-            parts = list(box.cut(known, weights))
-        for part in parts:
-            steps = 60 if not looked else 12
-            tight = tighten(
-                relaxation, part, prices, known=known, enough=_goal(score, gap), steps=steps
-            )
-            looked += 1
-            if top is None:
-                top = tight.prices
-            for design in tight.seen:
-                if design in tried or len(tried) > 20_000:
-                    continue
-                tried.add(design)
-                best, score = _better(programme, design, best, score, polish=len(tried) % 5 == 1)
-            ceiling = min(tight.bound, -negative if looked > 1 else math.inf)
-            if part.single or tight.bound == -math.inf:
-                if part.single and tight.bound > -math.inf:
-                    only = tight.seen[0]
-                    best, score = _better(programme, only, best, score, polish=False)
-                continue
-            if ceiling <= _goal(score, gap):
-                fathomed = max(fathomed, ceiling)
-                continue
-            moved = _touching(relaxation, tight.prices, tight.designs, tight.weights)
-            heapq.heappush(
-                heap, (-ceiling, next(ticket), part, moved, tight.designs, tight.weights)
-            )
-        if listen:
-            listen(progress(max([-heap[0][0] if heap else -math.inf, fathomed, score])))
-    bound = max([-heap[0][0] if heap else -math.inf, fathomed, score])
-    done = progress(bound)
-    return Solution(
-        design=best, progress=done, solver="dp", prices=top, optimal=done.gap <= gap
-    )
 
-
-def _goal(score: float, gap: float) -> float:
-    """The bound at which a box need not be cut further."""
-    return score + gap * abs(score) if score > -math.inf else -math.inf
-
-
-def _better(
-    programme: Programme, design: Design, best: Design | None, score: float, polish: bool = True
-) -> tuple[Design | None, float]:
-    """The better of the best design so far and what can be made of another one."""
-    if polish:
-        improved = improve(programme, design)
-    else:
-        improved = design if not programme.excess(programme.figures(design)) else None
-    if improved is None:
-        return best, score
-    found = programme.figures(improved).score
-    return (improved, found) if found > score else (best, score)
-
-
-def _touching(
-    relaxation: Relaxation, prices: Prices, designs: list[Design], weights: list[float]
-) -> Prices:
-    """Prices whose tangents touch at the designs' mean depth."""
-    programme = relaxation.programme
-    weights = np.array(weights) / sum(weights)
-    convs = weights @ [programme.totals(design).convs for design in designs]
-    blocks = weights @ [programme.depths(design) for design in designs]
-    return replace(prices, depths=np.maximum(convs, 1e-3), centre=blocks)
-
-
-def _guess(relaxation: Relaxation, box: Box) -> tuple[float, float]:
+def _guess(programme: Programme, box: Box) -> tuple[float, float]:
     """About what a design scores, and its depth: those of the one in the box's middle."""
-    design = []
+    totals = programme.totals(tuple(_middle(box)))
+    score = totals.raw if math.isfinite(totals.raw) else 1e4
+    return max(1.0, score), max(1.0, totals.convs[-1])
+
+
+def _middle(box: Box) -> Iterator[Step]:
     source = 0
     for targets, modes, copies in zip(box.targets, box.modes, box.copies, strict=True):
         step = Step(source, sum(targets) // 2, sum(modes) // 2, (copies[0] * 2 + copies[1]) // 3)
-        design.append(step)
+        yield step
         source = step.target
-    totals = relaxation.programme.totals(tuple(design))
-    return max(1.0, totals.raw), max(1.0, float(totals.convs[-1]))

@@ -14,15 +14,18 @@ L >= D ln(D / rho). That is convex in D, so any tangent of it is a valid linear 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 from nas.solver.box import Box
 from nas.solver.programme import Array, Design, Layer, Programme, Step, Sum
 
-POINTS = 6
+POINTS = 4
 """Values of V at which the best values are kept."""
+_ROWS = 32
+"""Rows of a product of two tables that are held at once, so that they stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class Bound:
     """No feasible design of the box scores more; minus infinity if it has no design at all."""
     design: Design | None
     """A design that comes about as close under these prices; it need not be feasible."""
+    ends: Array = field(default_factory=lambda: np.zeros(0))
+    """The same bound for each last state of the box alone."""
 
 
 class Relaxation:
@@ -108,8 +113,8 @@ class Relaxation:
             return Bound(-math.inf, None)
         constant = float(prices.resources.sum() + prices.scales @ prices.depths)
         constant -= (1.0 - prices.evenness) * self.least_penalty(box)
-        value = float(ends[end]) + constant - prices.evenness * self.tangent(prices)[0]
-        return Bound(value, self._design(box, best, worth, low + end))
+        ends = ends + constant - prices.evenness * self.tangent(prices)[0]
+        return Bound(float(ends[end]), self._design(box, best, worth, low + end), ends)
 
     def least_penalty(self, box: Box) -> float:
         """The smallest penalty of any depths in the box, between whole numbers too."""
@@ -272,12 +277,19 @@ def _best(
     if source.shape[1] == 1 or target.shape[1] == 1:
         both = source.max(axis=1)[:, None] + target.max(axis=1)[None]
     else:
-        both = np.full((len(source), len(target)), -math.inf)
-        sum_ = np.empty_like(both)
-        for from_source, from_target in zip(source.T.copy(), target.T.copy(), strict=True):
-            np.add(from_source[:, None], from_target[None], out=sum_)
-            np.maximum(both, sum_, out=both)
+        both = _longest(source, target)
     found = (both + pair).max(axis=0)
+    return found
+
+
+def _longest(source: Array, target: Array) -> Array:
+    """`[A, B]`: the largest source[a, m] + target[b, m] over all m."""
+    from_, to = torch.from_numpy(source), torch.from_numpy(np.ascontiguousarray(target))
+    both = torch.empty((len(from_), len(to)), dtype=torch.float64)
+    for first in range(0, len(from_), _ROWS):
+        rows = slice(first, first + _ROWS)
+        torch.amax(from_[rows, None] + to[None], dim=2, out=both[rows])
+    found: Array = both.numpy()
     return found
 
 

@@ -30,6 +30,8 @@ class Tightened:
     weights: list[float] = field(default_factory=list)
     seen: list[Design] = field(default_factory=list)
     """All designs met on the way."""
+    ends: Array = field(default_factory=lambda: np.zeros(0))
+    """Bounds of the box's last states, each alone."""
 
 
 def first_prices(relaxation: Relaxation, scale: float, depth: float) -> Prices:
@@ -77,6 +79,7 @@ def tighten(
     result = Tightened(found.value, best)
     if found.design is None:
         return result
+    result.ends = found.ends
     bundle[found.design] = None
     result.seen.append(found.design)
     size = max(abs(found.value), 1.0)
@@ -93,6 +96,7 @@ def tighten(
         if found.design not in bundle:
             bundle[found.design] = None
             result.seen.append(found.design)
+        result.ends = np.minimum(result.ends, found.ends)
         gained = result.bound - found.value
         if gained > 0.1 * (result.bound - expected):
             reach = min(reach * 2.0, 4.0)

@@ -1,0 +1,46 @@
+"""What every solver answers: a design, what bounds it, and how far apart they are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nas.solver.lagrange import Prices
+from nas.solver.programme import Design
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a solver is."""
+
+    score: float
+    """Of the best design so far; minus infinity before there is one."""
+    bound: float
+    """No design scores more; minus infinity if there is none."""
+    seconds: float
+    """Since the solver began."""
+    boxes: int
+    """Parts of the space that were bounded."""
+
+    @property
+    def gap(self) -> float:
+        """(bound - score) / |score|; infinite before there is a design, 0 if there is none."""
+        if self.score == -math.inf:
+            return 0.0 if self.bound == -math.inf else math.inf
+        return max(0.0, self.bound - self.score) / max(1e-9, abs(self.score))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solution:
+    """A solver's answer."""
+
+    design: Design | None
+    """None: none was found; none exists if the bound is minus infinity."""
+    progress: Progress
+    """Score, bound, gap and time."""
+    solver: str
+    """Which solver answered."""
+    prices: Prices | None = None
+    """Prices of the bounds at which the whole space is bounded best."""
+    optimal: bool = False
+    """Whether the gap that was asked for is proven; else the time ran out."""
