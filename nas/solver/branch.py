@@ -26,7 +26,7 @@ from nas.solver.solution import Progress, Solution
 
 FEW = 32
 """States and modes of a layer in the programme that is solved first."""
-_POLISHED = 12
+_POLISHED = 30
 """Every so many designs met, one is bettered by local search."""
 
 Listener = Callable[[Progress], None]
