@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.solver.programme import Design, Programme, Step
 
@@ -59,7 +60,7 @@ class Box:
             raise ValueError("a box of one design cannot be cut")
         return self._halves(kind, index, sum(getattr(self, kind)[index]) // 2)
 
-    def shrunk(self, ends: Sequence[bool]) -> Box:
+    def shrunk(self, ends: NDArray[np.bool_]) -> Box:
         """The box without the first and last of the last layer's states that need not be kept."""
         kept = np.flatnonzero(ends)
         low, _ = self.targets[-1]

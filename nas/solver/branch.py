@@ -123,7 +123,10 @@ class _Search:
     def begin(self) -> None:
         """Bound the whole space; tangents are moved to where the relaxation goes."""
         box = whole(self.programme)
-        prices, designs = first_prices(self.relaxation, *_guess(self.programme, box)), list[Design]()
+        prices, designs = (
+            first_prices(self.relaxation, *_guess(self.programme, box)),
+            list[Design](),
+        )
         bound = math.inf
         for _ in range(3):
             tight = tighten(self.relaxation, box, prices, known=designs, steps=30)
@@ -163,9 +166,7 @@ class _Search:
         self, box: Box, prices: Prices, known: list[Design], ceiling: float, steps: int
     ) -> None:
         """Bound a box, and keep it if it may hold something better."""
-        tight = tighten(
-            self.relaxation, box, prices, known=known, enough=self.goal, steps=steps
-        )
+        tight = tighten(self.relaxation, box, prices, known=known, enough=self.goal, steps=steps)
         self.boxes += 1
         if tight.bound == -math.inf:
             return
@@ -196,7 +197,7 @@ class _Search:
         weights = np.array(tight.weights) / sum(tight.weights)
         convs = weights @ [self.programme.totals(design).convs for design in tight.designs]
         blocks = weights @ [self.programme.depths(design) for design in tight.designs]
-        return replace(tight.prices, depths=np.maximum(convs, 1e-3), centre=blocks)
+        return replace(tight.prices, depths=np.maximum(convs, 1e-3), centre=blocks if blocks.size else None)
 
     # The answer.
 

@@ -84,6 +84,7 @@ def _thinned(layer: Layer, sources: Places, targets: Places, modes: Places) -> L
         convs=sum_(layer.convs),
         costs=tuple(map(sum_, layer.costs)),
         allowed=sum_(layer.allowed),
+        blocks=sum_(layer.blocks),
         again=again,
         volume=None if layer.volume is None else layer.volume[targets],
     )

@@ -66,6 +66,16 @@ class Relaxation:
         self.limits = np.array([r.limit for r in programme.resources])
         self.scales = [i for i, layer in enumerate(programme.layers) if layer.volume is not None]
         """Layers at the ends of scales."""
+        self._blocks = [_range(layer.blocks) for layer in programme.layers]
+        self.convex = not programme.groups or self._least_depth() > 0
+        """Whether the penalty is convex: no depth can be 0."""
+
+    def _least_depth(self) -> float:
+        depths = np.zeros(self.programme.groups)
+        for layer, (least, _) in zip(self.programme.layers, self._blocks, strict=True):
+            if layer.group is not None:
+                depths[layer.group] += least + layer.copies[0]
+        return float(depths.min())
 
     def slack(self, design: Design, prices: Prices) -> tuple[Array, Array]:
         """How far a design is within each relaxed bound: resources, scales."""
@@ -78,19 +88,20 @@ class Relaxation:
         return within, np.array(totals.log_width) - slopes * totals.convs + prices.depths
 
     def tangent(self, prices: Prices) -> tuple[float, Array]:
-        """The penalty's tangent at the centre, without further copies, and for each one, by layer."""
+        """The penalty's tangent at the centre: for depths of 0, and for each block, by layer."""
         layers = self.programme.layers
         slopes = np.zeros(len(layers))
         if prices.centre is None:
             return self.programme.penalty, slopes
-        height = self.programme.unevenness(list(prices.centre))
-        away = prices.centre - prices.centre.mean()
-        spread = float(prices.centre.std())
-        if spread > 1e-6:
-            counted = [layer.counted for layer in layers]
-            slopes[counted] = height * away / (spread * len(away))
-            base = np.array([layer.blocks for layer in layers if layer.counted])
-            height += float(slopes[counted] @ (base - prices.centre))
+        centre = prices.centre
+        height = self.programme.unevenness(list(centre))
+        spread = float(centre.std())
+        if spread > 1e-6 and (centre > 0).all():
+            by_group = height * (centre - centre.mean()) / (spread * len(centre))
+            for index, layer in enumerate(layers):
+                if layer.group is not None:
+                    slopes[index] = by_group[layer.group]
+            height -= float(by_group @ centre)
         return height, slopes
 
     def bound(self, box: Box, prices: Prices) -> Bound:
@@ -107,8 +118,9 @@ class Relaxation:
                 values[:, u] = _best(layer, worth[index], box, index, volume, before)
             best.append((grid, values))
         volumes = self.programme.layers[-1].volume
-        assert volumes is not None
         low, high = box.targets[-1]
+        if volumes is None:
+            volumes = np.zeros(high + 1)
         ends = _between(*best[-1], volumes[low : high + 1])
         end = int(np.argmax(ends))
         if ends[end] == -math.inf:
@@ -120,16 +132,17 @@ class Relaxation:
 
     def least_penalty(self, box: Box) -> float:
         """The smallest penalty of any depths in the box, between whole numbers too."""
-        ranges = [
-            (layer.blocks + low, layer.blocks + high)
-            for layer, (low, high) in zip(self.programme.layers, box.copies, strict=True)
-            if layer.counted
-        ]
-        if not ranges:
+        groups = self.programme.groups
+        lows, highs = np.zeros(groups), np.zeros(groups)
+        for layer, (low, high), (least, most) in zip(
+            self.programme.layers, box.copies, self._blocks, strict=True
+        ):
+            if layer.group is not None:
+                lows[layer.group] += low + least
+                highs[layer.group] += high + most
+        if not groups or lows.min() <= 0:
             return self.programme.penalty
-        low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
-        middle = (float(low), float(high))
-        lows, highs = np.array(ranges, dtype=float).T
+        middle = (float(lows.min()), float(highs.max()))
         for _ in range(60):  # the nearest common depth, by bisection on what clips to it
             centre = sum(middle) / 2
             pull = float(np.clip(centre, lows, highs).mean()) - centre
@@ -207,6 +220,8 @@ class _Worth:
             total = total + self.log_width * _part(layer.log_width, part)
         if self.convs:
             total = total + self.convs * _part(layer.convs, part)
+        if self.copy:
+            total = total + self.copy * _part(layer.blocks, part)
         for worth, cost in zip(self.costs, layer.costs, strict=True):
             total = total + worth * _part(cost, part)
         return total + _part(layer.allowed, part)
@@ -219,6 +234,12 @@ class _Worth:
         own = own + self.convs * layer.again.convs + self.copy
         copies: Array = own + np.tensordot(self.costs, layer.again.costs, axes=1)
         return copies
+
+
+def _range(total: Sum) -> tuple[float, float]:
+    """Bounds of a sum's numbers."""
+    parts = [total.source, total.target, total.pair, 0.0 if total.whole is None else total.whole]
+    return sum(float(np.min(p)) for p in parts), sum(float(np.max(p)) for p in parts)
 
 
 def _part(total: Sum, part: str) -> Array | float:
@@ -252,7 +273,9 @@ def _parts(
     target = np.asarray(worth.of(layer, volume, "target"))
     again = worth.again(layer, volume)
     low, high = box.copies[index]
-    target = target + np.where(np.asarray(again) > 0, high * np.asarray(again), low * np.asarray(again))
+    target = target + np.where(
+        np.asarray(again) > 0, high * np.asarray(again), low * np.asarray(again)
+    )
     target = _cut(target, targets, modes)
     if target.ndim < 2:
         target = np.broadcast_to(target, (targets[1] - targets[0] + 1, 1))
@@ -260,14 +283,12 @@ def _parts(
         _cut(worth.of(layer, volume, "pair"), sources, targets), (len(source), len(target))
     )
     whole = None
-    if layer.entropy.whole is not None or any(cost.whole is not None for cost in layer.costs):
+    if any(sum_.whole is not None for sum_ in (layer.entropy, layer.allowed, *layer.costs)):
         whole = _cut(worth.of(layer, volume, "whole"), sources, targets, modes)
     return source, target, pair, whole
 
 
-def _best(
-    layer: Layer, worth: _Worth, box: Box, index: int, volume: float, before: Array
-) -> Array:
+def _best(layer: Layer, worth: _Worth, box: Box, index: int, volume: float, before: Array) -> Array:
     """`[B]`: the best value by target state, over sources, modes and copies."""
     source, target, pair, whole = _parts(
         layer, worth, box, index, volume, before, box.targets[index]

@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linprog
 
 from nas.solver.box import Box
 from nas.solver.lagrange import Prices, Relaxation
-from nas.solver.programme import Array, Design
+from nas.solver.programme import Array, Design, Programme
 
 
 @dataclass(slots=True)
@@ -124,22 +125,18 @@ def _lowest(
     resources = len(best.resources)
     programme = relaxation.programme
     slacks = [relaxation.slack(design, best) for design in bundle]
-    height, slopes_of_copies = relaxation.tangent(best)
+    height, per_block = relaxation.tangent(best)
     # What the tangent takes less than the least penalty, for each design.
-    relief = np.array(
-        [constant - height - slopes_of_copies @ [step.copies for step in d] for d in bundle]
-    )
+    relief = np.array([constant - height - per_block @ _blocks(programme, d) for d in bundle])
     scales = np.flatnonzero(_binding(slacks, best)) if len(best.scales) else np.zeros(0, int)
-    slopes = np.array(
-        [[*r, *s[scales], less] for (r, s), less in zip(slacks, relief, strict=True)]
-    )
+    slopes = np.array([[*r, *s[scales], less] for (r, s), less in zip(slacks, relief, strict=True)])
     raw = np.array([programme.totals(design).raw for design in bundle]) - constant
     here = np.array([*best.resources, *best.scales[scales], best.evenness])
     unit = np.array([*np.full(resources, size), *np.full(len(scales), size / 100.0), 1.0])
     span = reach * np.maximum(here, 0.02 * unit)
     span[-1] = reach
     low, high = np.maximum(0.0, here - span), here + span
-    high[-1] = min(1.0, high[-1]) if best.centre is not None else 0.0
+    high[-1] = min(1.0, high[-1]) if best.centre is not None and relaxation.convex else 0.0
     low[-1] = min(low[-1], high[-1])
     # Variables: prices in their own unit, then the bound; all of it over `size`.
     cost = np.zeros(len(here) + 1)
@@ -160,8 +157,12 @@ def _lowest(
     return trial, float(solved.x[-1]) * size, active
 
 
-def _binding(slacks: list[tuple[Array, Array]], best: Prices) -> Array:
+def _blocks(programme: Programme, design: Design) -> list[float]:
+    return [programme.added(index, step).blocks for index, step in enumerate(design)]
+
+
+def _binding(slacks: list[tuple[Array, Array]], best: Prices) -> NDArray[np.bool_]:
     """Scales whose effectiveness some known design exceeds, or that have a price already."""
     exceeded = np.array([scales < 0 for _, scales in slacks]).any(axis=0)
-    binding: Array = exceeded | (best.scales > 0)
+    binding: NDArray[np.bool_] = exceeded | (best.scales > 0)
     return binding

@@ -2,17 +2,17 @@
 
 Shen et al., "DeepMAD" (CVPR 2023, arXiv 2303.02165), equation 11. A network is a chain of layers.
 Each leads from a *state*, such as a width at some resolution, to the next, in a *mode*, such as a
-kernel size and a bottleneck width, and repeats its last block so often. All numbers that a design
-needs stand in arrays by source state `a`, target state `b` and mode `m`; a solver sees nothing else.
+kernel size and a bottleneck width, and repeats its last block so often. All numbers of a design are
+in arrays by source state `a`, target state `b` and mode `m`; a solver sees nothing else.
 
 The objective is a sum over scales, the last layer of each resolution: its volume, which follows
-from its target state, times the entropy of everything up to there, less a penalty on unequal depths.
+from its target state, times the entropy of all layers so far, less a penalty on unequal depths.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
@@ -90,10 +91,10 @@ class Layer:
     """One more copy; None where nothing is repeated."""
     copies: tuple[int, int] = (0, 0)
     """Least and largest number of further copies."""
-    blocks: int = 0
-    """How many blocks of the depth that the penalty looks at the first copy counts as."""
-    counted: bool = False
-    """Whether the penalty looks at this layer's depth."""
+    blocks: Sum = Sum()
+    """How many blocks the first copy counts as in the depth that the penalty looks at."""
+    group: int | None = None
+    """Which depth its blocks count to; None: none."""
     volume: Array | None = None
     """`[B]`: weight times (ln C + ln H^2), if a scale ends behind the layer."""
 
@@ -124,6 +125,18 @@ class Totals(NamedTuple):
     """Likewise."""
 
 
+class _Added(NamedTuple):
+    """What one step adds."""
+
+    allowed: float
+    entropy: float
+    log_width: float
+    convs: float
+    costs: list[float]
+    blocks: float
+    volume: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """What a design comes to."""
@@ -146,12 +159,7 @@ class Programme:
     """Bound on depth over geometric-mean width (equation 10); None: none."""
     penalty: float = 10.0
     """Factor of exp(standard deviation of the counted layers' depths), section 3.5."""
-    labels: Mapping[str, object] = field(default_factory=dict)
-    """What the states and modes stand for, for who made the programme."""
-
-    _steps: dict[
-        tuple[int, Step], tuple[float, float, float, float, list[float], float | None]
-    ] = field(default_factory=dict, repr=False)
+    _steps: dict[tuple[int, Step], _Added] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for resource in self.resources:
@@ -169,8 +177,11 @@ class Programme:
                     f"layer {following.name} must begin in the {layer.shape[1]} states in which "
                     f"{layer.name} ends; it has {following.shape[0]}"
                 )
-        if self.layers[0].shape[0] != 1 or self.layers[-1].volume is None:
-            raise ValueError("the chain must begin in 1 state, and its last layer end a scale")
+        if self.layers[0].shape[0] != 1 or all(layer.volume is None for layer in self.layers):
+            raise ValueError("the chain must begin in 1 state, and some layer must end a scale")
+        groups = sorted({layer.group for layer in self.layers if layer.group is not None})
+        if groups != list(range(len(groups))):
+            raise ValueError(f"groups of depths must be numbered from 0 on; got {groups}")
 
     def totals(self, design: Design) -> Totals:
         """The sums that a design comes to."""
@@ -178,25 +189,26 @@ class Programme:
         used = [0.0] * len(self.resources)
         widths, depths = [], []
         for index, step in enumerate(design):
-            more = self._steps.get((index, step))
-            if more is None:
-                more = self._steps[index, step] = self._added(index, step)
-            allowed, entropy_, log_width_, convs_, costs, volume = more
-            raw += allowed
-            entropy += entropy_
-            log_width += log_width_
-            convs += convs_
-            used = [a + b for a, b in zip(used, costs, strict=True)]
-            if volume is not None:
-                raw += volume * entropy
+            more = self.added(index, step)
+            raw += more.allowed
+            entropy += more.entropy
+            log_width += more.log_width
+            convs += more.convs
+            used = [a + b for a, b in zip(used, more.costs, strict=True)]
+            if more.volume is not None:
+                raw += more.volume * entropy
                 widths.append(log_width)
                 depths.append(convs)
         return Totals(raw, tuple(used), tuple(widths), tuple(depths))
 
-    def _added(
-        self, index: int, step: Step
-    ) -> tuple[float, float, float, float, list[float], float | None]:
-        """What one step adds, and the volume of the scale that it ends, if any."""
+    def added(self, index: int, step: Step) -> _Added:
+        """What one step adds to the sums of a design."""
+        found = self._steps.get((index, step))
+        if found is None:
+            found = self._steps[index, step] = self._add(index, step)
+        return found
+
+    def _add(self, index: int, step: Step) -> _Added:
         layer, n = self.layers[index], step.copies
         place, here = (step.source, step.target, step.mode), (step.target, step.mode)
         entropy, log_width = layer.entropy.at(*place), layer.log_width.at(*place)
@@ -207,7 +219,8 @@ class Programme:
             convs += n * float(layer.again.convs[here])
             costs = [c + n * float(layer.again.costs[(i, *here)]) for i, c in enumerate(costs)]
         volume = None if layer.volume is None else float(layer.volume[step.target])
-        return layer.allowed.at(*place), entropy, log_width, convs, costs, volume
+        blocks = layer.blocks.at(*place) + n
+        return _Added(layer.allowed.at(*place), entropy, log_width, convs, costs, blocks, volume)
 
     def figures(self, design: Design) -> Figures:
         """Score and use of a design, whether or not it keeps the bounds."""
@@ -219,23 +232,35 @@ class Programme:
         score = totals.raw - self.unevenness(self.depths(design))
         return Figures(score=score, used=totals.used, effectiveness=worst)
 
-    def depths(self, design: Design) -> list[int]:
-        """Blocks of each layer that the penalty looks at."""
-        return [
-            layer.blocks + step.copies
-            for layer, step in zip(self.layers, design, strict=True)
-            if layer.counted
-        ]
+    def depths(self, design: Design) -> list[float]:
+        """The depths that the penalty looks at, by group."""
+        found = [0.0] * self.groups
+        for index, (layer, step) in enumerate(zip(self.layers, design, strict=True)):
+            if layer.group is not None:
+                found[layer.group] += self.added(index, step).blocks
+        return found
+
+    @property
+    def groups(self) -> int:
+        """How many depths the penalty looks at."""
+        return 1 + max(
+            (layer.group for layer in self.layers if layer.group is not None), default=-1
+        )
 
     def unevenness(self, depths: Sequence[float]) -> float:
-        """The penalty on unequal depths; it is convex in them."""
+        """The penalty on unequal depths. Depths of 0 are left out; else it is convex in them."""
+        depths = [depth for depth in depths if depth > 0]
         mean = sum(depths) / max(1, len(depths))
         spread = sum((depth - mean) ** 2 for depth in depths) / max(1, len(depths))
         return self.penalty * math.exp(min(700.0, math.sqrt(spread)))
 
     def excess(self, figures: Figures) -> dict[str, float]:
         """Bounds that are not kept, and by which part of the bound each is exceeded."""
-        bounds = [(r.name, used, r.limit) for r, used in zip(self.resources, figures.used, strict=True)]
+        bounds = [
+            (r.name, used, r.limit) for r, used in zip(self.resources, figures.used, strict=True)
+        ]
         if self.effectiveness is not None:
             bounds.append(("effectiveness", figures.effectiveness, self.effectiveness))
-        return {name: used / limit - 1 for name, used, limit in bounds if used > limit * (1 + 1e-12)}
+        return {
+            name: used / limit - 1 for name, used, limit in bounds if used > limit * (1 + 1e-12)
+        }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -89,9 +89,9 @@ class Template:
         for place, step in zip(self.places, design, strict=True):
             mid, kernel = place.modes[step.mode]
             out = place.widths[step.target]
-            depth = 1 + step.copies
-            inner = {"btn": mid, "depth": depth} if place.kind in SUPER_BLOCKS else {}
-            part = Part(kind=place.kind, ins=width, out=out, k=kernel, s=place.stride, **inner)
+            part = Part(kind=PLAIN, ins=width, out=out, k=kernel, s=place.stride)
+            if place.kind in SUPER_BLOCKS:
+                part = replace(part, kind=place.kind, btn=mid, depth=1 + step.copies)
             parts.append(part)
             width = out
         return Structure(tuple(parts))
@@ -121,7 +121,7 @@ class Template:
                     height,
                     names,
                     volume=volume,
-                    counted=index in supers[passed:],
+                    group=supers[passed:].index(index) if index in supers[passed:] else None,
                     rising=self.rising and index > 0 and place.kind in SUPER_BLOCKS,
                 )
             )
@@ -138,7 +138,7 @@ def _layer(
     names: Sequence[str],
     *,
     volume: Array | None,
-    counted: bool,
+    group: int | None,
     rising: bool,
 ) -> Layer:
     mids, kernels = np.array(place.modes, dtype=float).T
@@ -170,8 +170,8 @@ def _layer(
         allowed=allowed,
         again=again,
         copies=(place.depths[0] - 1, place.depths[1] - 1),
-        blocks=1,
-        counted=counted,
+        blocks=Sum(pair=np.ones((len(sources), len(targets)))),
+        group=group,
         volume=volume,
     )
 
@@ -197,8 +197,8 @@ class _Parts:
 def _counts(
     place: Place, ins: Array, out: Array, mids: Array, kernels: Array, depth: float, height: int
 ) -> Counts:
-    arrays = np.broadcast_arrays(ins, out, kernels, mids, np.asarray(depth))
-    return part_counts(_Parts(place.kind, place.stride, *arrays), height)
+    a, b, k, m, d = np.broadcast_arrays(ins, out, kernels, mids, np.asarray(depth))
+    return part_counts(_Parts(place.kind, place.stride, a, b, k, m, d), height)
 
 
 def _first(
@@ -241,9 +241,7 @@ def _again(
         _counts(place, targets[:, None], targets[:, None], mids, kernels, depth, height)
         for depth in (1, 2)
     )
-    return np.stack(
-        [np.asarray(getattr(two, n) - getattr(one, n), dtype=float) for n in names]
-    )
+    return np.stack([np.asarray(getattr(two, n) - getattr(one, n), dtype=float) for n in names])
 
 
 def dense(
