@@ -44,7 +44,9 @@ def random_programme(seed: int) -> Programme:
                 copies=(0, int(rng.integers(0, 4))) if repeats else (0, 0),
                 blocks=Sum(pair=np.full(shape[:2], float(rng.integers(0, 2)))),
                 group=group if counted else None,
-                volume=rng.uniform(1, 9, targets) if rng.random() < 0.6 or index + 1 == count else None,
+                volume=rng.uniform(1, 9, targets)
+                if rng.random() < 0.6 or index + 1 == count
+                else None,
             )
         )
         group += counted

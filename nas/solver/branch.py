@@ -197,7 +197,9 @@ class _Search:
         weights = np.array(tight.weights) / sum(tight.weights)
         convs = weights @ [self.programme.totals(design).convs for design in tight.designs]
         blocks = weights @ [self.programme.depths(design) for design in tight.designs]
-        return replace(tight.prices, depths=np.maximum(convs, 1e-3), centre=blocks if blocks.size else None)
+        return replace(
+            tight.prices, depths=np.maximum(convs, 1e-3), centre=blocks if blocks.size else None
+        )
 
     # The answer.
 

@@ -69,6 +69,27 @@ class Relaxation:
         self._blocks = [_range(layer.blocks) for layer in programme.layers]
         self.convex = not programme.groups or self._least_depth() > 0
         """Whether the penalty is convex: no depth can be 0."""
+        self.floor = self._floor()
+        """All designs that are allowed score more; a box with a lower bound has no feasible one."""
+
+    def _floor(self) -> float:
+        """Less than any allowed design scores, whether or not it keeps the bounds."""
+        floor = low = high = 0.0
+        depths = [0.0, 0.0]
+        for layer, blocks in zip(self.programme.layers, self._blocks, strict=True):
+            ranges = [_range(layer.entropy)]
+            if layer.again is not None:
+                many = layer.copies[1]
+                again = layer.again.entropy
+                ranges.append((min(0.0, many * float(again.min())), many * float(again.max())))
+            low += sum(r[0] for r in ranges)
+            high += sum(max(0.0, r[1]) for r in ranges)
+            if layer.volume is not None:
+                volumes = float(layer.volume.min()), float(layer.volume.max())
+                floor += min(v * e for v in volumes for e in (low, high))
+            if layer.group is not None:
+                depths[1] += blocks[1] + layer.copies[1]
+        return floor - self.programme.unevenness([1e-9, 2 * depths[1] + 1e-9]) - 1.0
 
     def _least_depth(self) -> float:
         depths = np.zeros(self.programme.groups)
@@ -369,4 +390,5 @@ def _between(grid: Array, values: Array, volumes: Array) -> Array:
     before, after = values[rows, left], values[rows, left + 1]
     with np.errstate(invalid="ignore"):
         mixed = before * (1 - part) + after * part
-    return np.where(np.isneginf(before) | np.isneginf(after), np.maximum(before, after), mixed)
+    found: Array = np.where(np.isneginf(mixed) | np.isnan(mixed), -math.inf, mixed)
+    return found

@@ -22,7 +22,7 @@ from nas.solver.programme import Array, Design, Programme
 
 @dataclass(slots=True)
 class Tightened:
-    """The best bound found for a box."""
+    """The best bound found for a box; minus infinity if it is proven to hold no feasible design."""
 
     bound: float
     prices: Prices
@@ -74,7 +74,7 @@ def tighten(
         precision: stop where the pieces known leave less to gain, as a part of the bound.
     """
     constant = relaxation.least_penalty(box)
-    bundle = {design: None for design in known if box.holds(design)}
+    bundle = dict[Design, None].fromkeys(d for d in known if box.holds(d))
     best = start
     found = relaxation.bound(box, best)
     result = Tightened(found.value, best)
@@ -86,7 +86,7 @@ def tighten(
     size = max(abs(found.value), 1.0)
     reach = 0.5
     for _ in range(steps - 1):
-        if result.bound <= enough:
+        if result.bound <= max(enough, relaxation.floor):
             break
         trial, expected, weights = _lowest(relaxation, bundle, best, constant, reach, size)
         result.designs, result.weights = list(weights), list(weights.values())
@@ -107,6 +107,8 @@ def tighten(
             result.bound, best = found.value, trial
         elif reach < 1e-4:
             break
+    if result.bound < relaxation.floor:
+        result.bound = -math.inf
     if not result.designs:
         result.designs, result.weights = [found.design], [1.0]
     result.prices = best

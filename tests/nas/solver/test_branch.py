@@ -42,7 +42,8 @@ def test_at_any_prices_no_design_exceeds_the_bound(seed):
         )
         bound = relaxation.bound(box, prices)
         assert bound.value >= highest - 1e-9
-        assert bound.ends.max() == pytest.approx(bound.value)
+        if bound.design is not None:
+            assert bound.ends.max() == pytest.approx(bound.value)
 
 
 def test_boxes_part_the_designs():
