@@ -1,6 +1,6 @@
 """Published networks as trees of the spaces that ship: known points, and places to start from.
 
-Each is derived choice by choice; `searchspace.derive` says how. Alternatives are counted from 0 in
+Each is derived choice by choice; `searchspace.picks` says how. Alternatives are counted from 0 in
 the order of the grammar file, and what leaves no choice there is not mentioned here.
 """
 
@@ -12,8 +12,8 @@ from functools import cache
 from types import MappingProxyType
 
 from searchspace.architecture import Architecture
-from searchspace.derive import Part, Pick, derive, pick
 from searchspace.grammar import Grammar
+from searchspace.picks import Part, Pick, derive, pick
 from searchspace.space import load_space
 
 

@@ -7,7 +7,7 @@ import torch
 
 from hwprofile.blocks import BlockTable
 from searchspace.build import build, flow
-from searchspace.derive import derive, pick
+from searchspace.picks import derive, pick
 from searchspace.sample import sample
 from searchspace.shapes import image, vector
 from searchspace.space import load_space, space_text

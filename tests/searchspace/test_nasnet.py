@@ -10,7 +10,7 @@ from hwprofile.blocks import BlockTable
 from nas.export import module_source
 from searchspace import draws
 from searchspace.build import build
-from searchspace.derive import derive, pick
+from searchspace.picks import derive, pick
 from searchspace.primitives import PRIMITIVES
 from searchspace.primitives.drop_path import DropPath
 from searchspace.primitives.nasnet import OPERATIONS, NASNetCell

@@ -9,7 +9,7 @@ from hwprofile.blocks import BlockTable
 from nas.export import module_source
 from searchspace.architecture import Architecture
 from searchspace.build import build, flow
-from searchspace.derive import derive, pick
+from searchspace.picks import derive, pick
 from searchspace.sample import sample
 from searchspace.shapes import image, vector
 from searchspace.space import load_space, space_text

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from searchspace.check import TreeError
-from searchspace.derive import derive, pick
+from searchspace.picks import derive, pick
 from searchspace.read import read_grammar
 from searchspace.sample import sample
 from searchspace.text import to_text
