@@ -8,6 +8,8 @@ Therefore these make no difference:
   and the forks that only clone) and the nesting of concatenations;
 - what never reaches the output: all before a `zero`, branches that a zero is multiplied with, zeros
   that are added. Its weights are not part of the form: they change no output and get no gradient;
+- where a pool of stride 1 stands among what is the same at every place of an image, because it was
+  made of zeros;
 - layers without weights that undo one another, do nothing to what they get, or that another name
   stands for (`searchspace.laws`), and whether such a layer is computed once or twice.
 
@@ -18,8 +20,9 @@ precision scheme of a block, whose inside is compared for itself. What is droppe
 and memory: trees of one form may differ in price. Not every equality is found: linear layers are
 not moved through sums, nor products over them.
 
-Of NAS-Bench-201's 15,625 cells, 5,485 differ in this form. The paper's 6,466 are those that differ
-in a string: `searchspace.nasbench201.topology`.
+Of NAS-Bench-201's 15,625 cells, 5,450 differ in this form. The paper's 6,466 are those that differ
+in a string: `searchspace.nasbench201.topology`. Two of one such string have one form wherever they
+compute the same.
 """
 
 from __future__ import annotations
@@ -31,8 +34,8 @@ from functools import lru_cache
 from searchspace.architecture import Architecture
 from searchspace.build import flow, primitive_of
 from searchspace.expression import ZERO, Expression, Row, sequence, term
-from searchspace.joins import ADD, CONCAT, JOINS, OPENED, Graph, apart, joined
-from searchspace.laws import FREE, both, needless, plainest, zero_at_zero
+from searchspace.joins import ADD, CONCAT, JOINS, OPENED, Graph, apart, joined, opens
+from searchspace.laws import FREE, both, needless, passes_level, plainest, zero_at_zero
 from searchspace.primitives import PRIMITIVES
 from searchspace.shapes import TensorSpec
 from searchspace.tree import FLOAT, Node, Value
@@ -102,8 +105,12 @@ def _append(row: list[Expression], new: Expression) -> None:
     if last is not None and last.operator == ZERO and zero_at_zero(new):
         row[-1] = _zero(_after(new))
         return
-    if row and row[0].operator == ZERO and new.operator in OPENED:
+    if row and row[0].operator == ZERO and (new.operator in OPENED or passes_level(new)):
         row[:] = _constant(tuple(row), new)
+        return
+    if last is not None and opens(last, new):
+        graph = Graph()
+        row[-1:] = graph.row(graph.apply((last, new), 0))
         return
     if last is not None and new.free and not new.parts:
         if needless(row, new):

@@ -36,6 +36,8 @@ class Expression:
     """Whether it has no weights and leaves nothing to chance."""
     open: bool
     """Whether it reads a value of a `SHARED` term around it."""
+    constant: bool
+    """Whether zeros stand in it, so that parts of it may not depend on what comes in."""
     spec: TensorSpec | None
     """What enters, for a primitive; None for all else."""
     digest: bytes
@@ -83,7 +85,8 @@ def term(
     # Sharing closes what it names: nothing inside refers to names further out.
     opened = reads and operator != SHARED
     frees = free and all(part.free for part in parts)
-    return Expression(operator, values, parts, frees, opened, spec, digest)
+    constant = operator == ZERO or any(part.constant for part in parts)
+    return Expression(operator, values, parts, frees, opened, constant, spec, digest)
 
 
 def sequence(row: Row) -> Expression:

@@ -14,6 +14,7 @@ from itertools import groupby, islice, permutations, product
 from typing import NamedTuple
 
 from searchspace.expression import REFERENCE, SHARED, ZERO, Expression, Row, sequence, term
+from searchspace.laws import keeps_level, passes_level
 from searchspace.tree import Value
 
 ADD, MULTIPLY, CONCAT = "add", "multiply", "concat"
@@ -31,6 +32,8 @@ class _Vertex(NamedTuple):
     inputs: tuple[int, ...]
     weighted: bool
     """Whether weights are among what it is made of."""
+    level: bool = False
+    """Whether it is the same at every place of an image, whatever the input."""
 
 
 class Graph:
@@ -53,7 +56,7 @@ class Graph:
                 value = shared[int(part.values[0])]
             elif part.operator == ZERO:
                 value = self._add(part, (), part)
-            elif position < len(row) and not part.open:
+            elif position < len(row) and not part.open and not opens(part, row[position]):
                 # Nobody but the next part reads it: what is inside does not matter.
                 value = self._op(part, value)
             elif part.operator in JOINS:
@@ -90,6 +93,14 @@ class Graph:
         return head if head.operator == ZERO else None
 
     def _op(self, part: Expression, value: int) -> int:
+        if passes_level(part):
+            vertex = self.vertices[value]
+            terms = vertex.inputs if vertex.head.operator == ADD else (value,)
+            level = [n for n in terms if self.vertices[n].level]
+            if level:
+                rest = [n for n in terms if n not in level]
+                pooled = [self._op(part, self.join(ADD, (), rest))] if rest else []
+                return self.join(ADD, (), [*pooled, *level])
         # With weights, every application is a value of its own.
         return self._add(part, (value,), (part, value) if part.free else object())
 
@@ -98,14 +109,16 @@ class Graph:
         if found is None:
             found = self.numbers[key] = len(self.vertices)
             weighted = not head.free or any(self.vertices[i].weighted for i in inputs)
-            self.vertices.append(_Vertex(head, inputs, weighted))
+            level = head.operator in (*JOINS, ZERO) or keeps_level(head)
+            level = level and all(self.vertices[i].level for i in inputs)
+            self.vertices.append(_Vertex(head, inputs, weighted, level))
         return found
 
     def row(self, value: int, base: int = 0) -> Row:
         """The terms in a row that lead from `base` to a value, all of whose paths pass `base`."""
         tail: list[Expression] = []
         while value != base and len(self.vertices[value].inputs) == 1:
-            head, (value,), _ = self.vertices[value]
+            head, (value,) = self.vertices[value][:2]
             tail.append(head)
         return (*self._to(value, base), *reversed(tail))
 
@@ -126,7 +139,7 @@ class Graph:
 
     def _part(self, value: int, base: int) -> Expression:
         """The one term of a join, from the last value that all paths pass."""
-        head, inputs, _ = self.vertices[value]
+        head, inputs = self.vertices[value][:2]
         named = self._shared(value, base)
         if named:
             return self._numbered(value, base, named)
@@ -225,12 +238,17 @@ class _Terms:
         return sequence(self._row(value))
 
     def _row(self, value: int) -> Row:
-        head, inputs, _ = self.graph.vertices[value]
+        head, inputs = self.graph.vertices[value][:2]
         if head.operator == ZERO:
             return (head,)
         if head.operator in JOINS:
             return (joined(head.operator, head.values, [self.row(i) for i in inputs]),)
         return (*self.row(inputs[0]), head)
+
+
+def opens(join: Expression, after: Expression) -> bool:
+    """Whether a term has parts that the one after it passes on as they are."""
+    return join.constant and join.operator in OPENED and passes_level(after)
 
 
 def apart(rows: Sequence[Row]) -> bool:

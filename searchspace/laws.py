@@ -45,6 +45,7 @@ _WITHOUT_OFFSET = {
     "weighted_conv",
 }
 _ZERO_AT_ZERO = (FREE | _WITHOUT_OFFSET) - _SOFTMAX - {"activation"}
+_PLACE_BY_PLACE = {"activation", "batch_norm", "bias", "drop_path", "layer_scale", "pointwise"}
 _SIGMOID: Step = ("activation", ("sigmoid",))
 _RELU: Step = ("activation", ("relu",))
 _RELU6: Step = ("activation", ("relu6",))
@@ -78,6 +79,21 @@ def zero_at_zero(term: Expression) -> bool:
     """Whether a primitive makes zeros of zeros, whatever its weights."""
     name = term.operator
     return name in _ZERO_AT_ZERO or (name == "activation" and term.values != ("sigmoid",))
+
+
+def keeps_level(term: Expression) -> bool:
+    """Whether a primitive makes the same at every place of an image that is the same everywhere."""
+    name, values = term.operator, term.values
+    return name in _PLACE_BY_PLACE or (name == "conv" and values[1] == 1) or passes_level(term)
+
+
+def passes_level(term: Expression) -> bool:
+    """Whether a primitive changes no image that is the same everywhere, added to others or not.
+
+    Windows count only what lies in the image, so borders make no difference.
+    """
+    pools = ("strided_average_pool", "strided_max_pool")
+    return term.operator in pools and int(term.values[0]) % 2 == 1 and term.values[1] == 1
 
 
 def needless(row: Sequence[Expression], term: Expression) -> bool:

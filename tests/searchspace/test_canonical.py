@@ -55,6 +55,14 @@ def form(text: str, spec: TensorSpec = IMAGE) -> str:
         ("branch(multiply)[eca; zero]", "zero"),
         ("residual[eca zero]", "identity"),
         ("residual[branch(multiply)[eca; zero]] bias", "bias"),
+        # Zeros and what follows are the same at every place, of which windows take the mean.
+        ("zero batch_norm average_pool(3)", "zero batch_norm"),
+        ("branch(add)[eca; zero bias] max_pool(3)", "branch(add)[eca max_pool(3); zero bias]"),
+        (
+            "dag[zero; eca; bias; zero; zero; average_pool(5)]",
+            "branch(add)[zero bias; eca average_pool(5)]",
+        ),
+        ("zero conv(8,1,1) bias pointwise average_pool(3)", "zero bias pointwise"),
         # The same function by other means.
         ("activation(relu) activation(relu)", "activation(relu)"),
         ("activation(relu) max_pool(3) activation(relu)", "activation(relu) max_pool(3)"),
@@ -99,6 +107,9 @@ def test_these_are_one(one, other):
         ("branch(multiply)[identity; identity]", "identity"),
         ("zero layer_norm", "zero"),
         ("zero bias", "zero"),
+        ("zero bias conv(8,3,1) average_pool(3)", "zero bias conv(8,3,1)"),
+        ("zero bias strided_average_pool(2,1)", "zero bias"),
+        ("branch(add)[eca; bias] average_pool(3)", "branch(add)[eca average_pool(3); bias]"),
         ("conv(8,3,1) conv(8,3,1)", "conv(8,3,1)"),
         ("max_pool(3) max_pool(3)", "max_pool(3)"),
         ("activation(gelu) activation(gelu)", "activation(gelu)"),
