@@ -83,15 +83,25 @@ class BlockTable:
         Raises:
             ShapeError: a primitive does not serve the shape that reaches it.
         """
-        spec, found = self.spec, []
+        return self.costs_of((root,), self.spec)
+
+    def costs_of(self, nodes: Sequence[Node], spec: TensorSpec) -> Costs:
+        """Costs of trees in a row, anywhere in a network; raises as `costs`.
+
+        Args:
+            nodes: first to last.
+            spec: what enters the first.
+        """
+        found = []
         macs = params = peak = 0
-        for _, node in units(root):
-            block = self._blocks.get((node, spec)) or self._add(node, spec)
-            found.append(block)
-            macs += block.macs
-            params += block.params
-            peak = max(peak, block.peak_bytes)
-            spec = block.left
+        for root in nodes:
+            for _, node in units(root):
+                block = self._blocks.get((node, spec)) or self._add(node, spec)
+                found.append(block)
+                macs += block.macs
+                params += block.params
+                peak = max(peak, block.peak_bytes)
+                spec = block.left
         return Costs(blocks=tuple(found), macs=macs, params=params, peak_bytes=peak)
 
     def _add(self, node: Node, spec: TensorSpec) -> BlockCost:

@@ -102,6 +102,24 @@ class Derivation:
             )
         return node
 
+    def item(
+        self, item: Item, scope: Scope, spec: TensorSpec
+    ) -> tuple[tuple[Node, ...], TensorSpec]:
+        """The nodes for one item, all its copies, and what leaves them, whatever may follow.
+
+        Args:
+            item: of some alternative of the grammar.
+            scope: values of the alternative's variables, as far as the item uses them.
+            spec: what enters.
+
+        Raises:
+            DrawError: the item has no tree there.
+        """
+        row = Row.whole(self._table, (item,), scope, End(), self._table.level)
+        if row.size(spec) is None:
+            raise DrawError(f"'{item.symbol}' has no tree for {scope} in {spec}")
+        return self._group(item, row, scope, _At(spec, row, None, FREE, ()), None, None)
+
     # Rules.
 
     def _rule(

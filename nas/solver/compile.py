@@ -1,0 +1,499 @@
+"""A grammar's chains of stages, stated as programmes.
+
+The items of the start's alternatives are the layers. A state is what leaves an item with the
+variables that later items and constraints look at; a mode is a policy (`nas.solver.policy`), so that
+all blocks that an item repeats are alike. Every combination is derived, traced and priced.
+
+A programme is a part of its space, which it states: of the start's variables it holds so many
+values, evenly spread in logarithm, and of the blocks those that are best at some ratio of prices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hwprofile.blocks import BlockCost, BlockTable
+from nas.solver.policy import Answering, Label, Policy, worthwhile
+from nas.solver.programme import Again, Array, Design, Layer, Programme, Resource, Sum
+from predictors.entropy import (
+    BITS,
+    DEPTH_PENALTY,
+    LAST_WEIGHT,
+    Flow,
+    flow_through,
+    height_of,
+    quantization_gain,
+)
+from predictors.latency import LatencyPredictor
+from searchspace.architecture import Architecture
+from searchspace.derivation import Derivation, DrawError
+from searchspace.grammar import Alternative, Grammar, Item
+from searchspace.scope import Scope, assignments, live, needs
+from searchspace.shapes import ShapeError, TensorSpec
+from searchspace.table import Table, table_of
+from searchspace.tree import Node, Value
+
+VALUES = 16
+"""Values of each of the start's variables that a programme holds."""
+MODES = 24
+"""Kinds of blocks that it holds for each item, at most."""
+
+State = tuple[TensorSpec, Scope]
+"""What leaves an item, and the variables that are looked at behind it."""
+
+
+class ChainError(ValueError):
+    """A space, or an alternative of its start, that cannot be stated as a chain of stages."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How a layer's combination is derived."""
+
+    spec: TensorSpec
+    scope: Scope
+    policy: Policy
+    base: int | None
+    """The first count; None where nothing is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What some blocks add up to."""
+
+    entropy: float
+    log_width: float
+    convs: float
+    costs: tuple[float, ...]
+    kept: int
+    """Blocks that keep their shape."""
+    heights: frozenset[int]
+    """Heights that leave the blocks; none where vectors do."""
+
+    def less(self, other: Attributes) -> Attributes:
+        """What this has beyond another."""
+        return Attributes(
+            self.entropy - other.entropy,
+            self.log_width - other.log_width,
+            self.convs - other.convs,
+            tuple(a - b for a, b in zip(self.costs, other.costs, strict=True)),
+            self.kept - other.kept,
+            self.heights,
+        )
+
+    def figures(self) -> list[float]:
+        """Entropy, convolutions, costs."""
+        return [self.entropy, self.convs, *self.costs]
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """One alternative of the start as a programme."""
+
+    grammar: Grammar
+    index: int
+    """Which alternative."""
+    programme: Programme
+    ways: tuple[Mapping[tuple[int, int, int], _Way], ...]
+    """By layer: how (source, target, mode) is derived."""
+    table: Table
+
+    def architecture(self, design: Design) -> Architecture:
+        """The tree of a design."""
+        alternative = self.grammar.rules[self.grammar.start].alternatives[self.index]
+        groups, scope = [], ()
+        for item, ways, step in zip(alternative.items, self.ways, design, strict=True):
+            way = ways[step.source, step.target, step.mode]
+            count = None if way.base is None else way.base + step.copies
+            derived = Derivation(self.table, Answering(way.policy, count), rows=True)
+            nodes, _ = derived.item(item, way.scope, way.spec)
+            groups.append(nodes)
+            scope = _joined(scope, way.scope)
+        root = Node(self.grammar.start, self.index, scope, tuple(groups))
+        return Architecture(space=self.grammar.name, root=root)
+
+
+@dataclass(slots=True)
+class Compiler:
+    """States the alternatives of a grammar's start as programmes.
+
+    Args:
+        grammar: the space.
+        costs: traces blocks.
+        latency: prices them.
+        bounds: by resource; `high_ms` (milliseconds), `params` and `macs` are known.
+        effectiveness: bound on it; None: none.
+        quantized: whether bits count in the entropy.
+        listen: hears what is done, and how far, from 0 to 1.
+    """
+
+    grammar: Grammar
+    costs: BlockTable
+    latency: LatencyPredictor
+    bounds: Mapping[str, float]
+    effectiveness: float | None = None
+    quantized: bool = False
+    values: int = VALUES
+    modes: int = MODES
+    listen: Callable[[str, float], None] | None = None
+    _known: dict[tuple[tuple[Node, ...], TensorSpec], Attributes] = field(default_factory=dict)
+    _flows: dict[BlockCost, Flow] = field(default_factory=dict)
+    _policies: dict[tuple[Item, str], list[tuple[Policy, int | None]]] = field(
+        default_factory=dict
+    )
+
+    def chains(self) -> tuple[list[Chain], list[str]]:
+        """A chain for each alternative that is one, and why the others are none."""
+        found, faults = [], []
+        alternatives = self.grammar.rules[self.grammar.start].alternatives
+        for index, alternative in enumerate(alternatives):
+            try:
+                found.append(self._chain(index, alternative))
+            except ChainError as fault:
+                faults.append(f"alternative {index + 1} of '{self.grammar.start}': {fault}")
+        return found, faults
+
+    def _chain(self, index: int, alternative: Alternative) -> Chain:
+        states: dict[State, int] = {(self.grammar.input, ()): 0}
+        layers: list[_Raw] = []
+        for place, item in enumerate(alternative.items):
+            raw = self._layer(alternative, place, item, states)
+            layers.append(raw)
+            states = raw.targets
+            if self.listen:
+                self.listen(item.symbol, (place + 1) / len(alternative.items))
+        programme = Programme(
+            layers=tuple(self._stated(layers)),
+            resources=tuple(
+                Resource(name=name, unit="ms" if name == "high_ms" else "", limit=limit)
+                for name, limit in self.bounds.items()
+            ),
+            effectiveness=self.effectiveness,
+            penalty=DEPTH_PENALTY,
+        )
+        ways = tuple(raw.ways for raw in layers)
+        return Chain(self.grammar, index, programme, ways, table_of(self.grammar))
+
+    def _layer(
+        self, alternative: Alternative, place: int, item: Item, sources: Mapping[State, int]
+    ) -> _Raw:
+        """All combinations of one item."""
+        known = needs(alternative, 0)[place]
+        entered = [
+            (number, spec, extended)
+            for (spec, scope), number in sources.items()
+            for extended in self._extended(alternative, scope, known)
+        ]
+        if not entered:
+            raise ChainError(f"no values of the variables keep the constraints at '{item.symbol}'")
+        policies = self._worthwhile(item, [(spec, scope) for _, spec, scope in entered])
+        raw = _Raw(item.symbol, len(sources))
+        for number, spec, scope in entered:
+            for policy, base in policies:
+                made = self._made(item, scope, spec, policy, base)
+                if made is None:
+                    continue
+                nodes, out, _ = made
+                first = self._attributes(nodes, spec)
+                if len(first.heights) > 1:
+                    continue  # a scale would end within the item
+                state = (out, live(alternative, 0, place + 1, scope))
+                again = self._again(item, scope, spec, policy, base)
+                raw.add(number, state, policy, _Way(spec, scope, policy, base), first, again)
+        if not raw.ways:
+            raise ChainError(f"'{item.symbol}' fits no shape that reaches it")
+        return raw
+
+    def _extended(self, alternative: Alternative, scope: Scope, known: int) -> list[Scope]:
+        """Extensions of a scope by the values that the programme holds."""
+        found = list(assignments(alternative, 0, scope, min(known, len(scope))))
+        while found and len(found[0]) < known:
+            domain = alternative.draws[len(found[0])][1]
+            held = set(spread(domain.values, self.values))
+            found = [
+                extended
+                for before in found
+                for extended in assignments(alternative, 0, before, len(before) + 1)
+                if extended[-1] in held
+            ]
+        return found
+
+    def _worthwhile(
+        self, item: Item, places: Sequence[tuple[TensorSpec, Scope]]
+    ) -> list[tuple[Policy, int | None]]:
+        """Policies of an item, each with the count that it begins with."""
+        spec, scope = places[len(places) // 2]
+        key = (item, spec.mode)
+        found = self._policies.get(key)
+        if found is None:
+            seen: dict[frozenset[tuple[Label, object]], Policy] = {}
+            for spec, scope in {places[len(places) // 4], places[3 * len(places) // 4]}:
+                for policy in worthwhile(lambda p: self._judged(item, scope, spec, p)):  # noqa: B023
+                    seen.setdefault(frozenset(policy.items()), policy)
+            policies = list(seen.values())[: self.modes]
+            found = [(policy, self._base(item, scope, spec, policy)) for policy in policies]
+            self._policies[key] = found
+        return found
+
+    def _judged(
+        self, item: Item, scope: Scope, spec: TensorSpec, policy: Policy
+    ) -> tuple[list[float], dict[Label, tuple[object, ...]]] | None:
+        made = self._made(item, scope, spec, policy, None)
+        if made is None:
+            return None
+        nodes, _, answering = made
+        attributes = self._attributes(nodes, spec)
+        if len(answering.counts) > 1:
+            more = self._made(item, scope, spec, policy, answering.counts[1])
+            if more is not None:
+                attributes = self._attributes(more[0], spec)
+        return attributes.figures(), answering.asked
+
+    def _base(self, item: Item, scope: Scope, spec: TensorSpec, policy: Policy) -> int | None:
+        """The least count from which on every further copy adds the same."""
+        made = self._made(item, scope, spec, policy, None)
+        if made is None or len(made[2].counts) < 2:
+            return None
+        counts = made[2].counts
+        steps = []
+        for count in counts[:3]:
+            more = self._made(item, scope, spec, policy, count)
+            if more is None:
+                return counts[0]
+            steps.append(self._attributes(more[0], spec).figures())
+        rises = np.diff(np.array(steps), axis=0)
+        if len(rises) == 2 and not np.allclose(rises[0], rises[1], rtol=1e-6):
+            return counts[1]
+        return counts[0]
+
+    def _made(
+        self, item: Item, scope: Scope, spec: TensorSpec, policy: Policy, count: int | None
+    ) -> tuple[tuple[Node, ...], TensorSpec, Answering] | None:
+        answering = Answering(policy, count)
+        try:
+            nodes, out = Derivation(table_of(self.grammar), answering, rows=True).item(
+                item, scope, spec
+            )
+        except DrawError:
+            return None
+        return nodes, out, answering
+
+    def _again(
+        self, item: Item, scope: Scope, spec: TensorSpec, policy: Policy, base: int | None
+    ) -> tuple[Attributes, int] | None:
+        """What one more copy adds, and how many more there can be."""
+        if base is None:
+            return None
+        fewer = self._made(item, scope, spec, policy, base)
+        more = self._made(item, scope, spec, policy, base + 1)
+        if fewer is None or more is None or fewer[0] == more[0]:
+            return None
+        added = self._attributes(more[0], spec).less(self._attributes(fewer[0], spec))
+        return added, max(fewer[2].counts) - base
+
+    def _attributes(self, nodes: tuple[Node, ...], spec: TensorSpec) -> Attributes:
+        found = self._known.get((nodes, spec))
+        if found is None:
+            found = self._known[nodes, spec] = self._traced(nodes, spec)
+        return found
+
+    def _traced(self, nodes: tuple[Node, ...], spec: TensorSpec) -> Attributes:
+        try:
+            costs = self.costs.costs_of(nodes, spec)
+        except ShapeError as fault:  # what the grammar derives can be built
+            raise AssertionError(str(fault)) from fault
+        flow, gain, kept = Flow(), 0.0, 0
+        heights = set()
+        for block in costs.blocks:
+            if block.left.mode == "vector":
+                continue
+            passed = self._flows.get(block)
+            if passed is None:
+                passed = self._flows[block] = flow_through(block.record)
+            flow += passed
+            if self.quantized:
+                gain += passed.depth * quantization_gain(*BITS[block.scheme])
+            kept += block.entered == block.left
+            heights.add(height_of(block.left))
+        use = {
+            "high_ms": self.latency.latency(costs).high,
+            "params": float(costs.params),
+            "macs": float(costs.macs),
+        }
+        return Attributes(
+            flow.log_width / 2 + gain,
+            flow.log_width,
+            flow.depth,
+            tuple(use[name] for name in self.bounds),
+            kept,
+            frozenset(heights),
+        )
+
+    def _stated(self, raws: Sequence[_Raw]) -> list[Layer]:
+        """The layers, with the scales that end behind them."""
+        heights = [raw.heights() for raw in raws]
+        last = max(i for i, height in enumerate(heights) if height)
+        ends = []
+        for index, raw in enumerate(raws):
+            if index >= last:
+                ends.append(index == last)
+                continue
+            ends.append(raws[index + 1].falls(raw))
+        group, scale, used = 0, [], False
+        for raw, end in zip(raws, ends, strict=True):
+            scale.append(group if raw.keeps else None)
+            used = used or raw.keeps
+            if end and used:
+                group, used = group + 1, False
+        return [
+            raw.layer(
+                len(self.bounds),
+                weight=(LAST_WEIGHT if index == last else 1.0) if ends[index] else None,
+                group=scale[index],
+            )
+            for index, raw in enumerate(raws)
+        ]
+
+
+class _Raw:
+    """The combinations of a layer, before they stand in arrays."""
+
+    def __init__(self, name: str, sources: int) -> None:
+        self.name, self.sources = name, sources
+        self.targets: dict[State, int] = {}
+        self.modes: dict[tuple[frozenset[tuple[Label, object]], int], int] = {}
+        self.ways: dict[tuple[int, int, int], _Way] = {}
+        self.first: dict[tuple[int, int, int], Attributes] = {}
+        self.more: dict[tuple[int, int], tuple[Attributes, int]] = {}
+        self.entered: dict[int, TensorSpec] = {}
+
+    def add(
+        self,
+        source: int,
+        state: State,
+        policy: Policy,
+        way: _Way,
+        first: Attributes,
+        again: tuple[Attributes, int] | None,
+    ) -> None:
+        """Another combination; alike ones from one state to another become modes of their own."""
+        target = self.targets.setdefault(state, len(self.targets))
+        self.entered[source] = way.spec
+        copy = 0
+        while True:
+            key = (frozenset(policy.items()), copy)
+            mode = self.modes.setdefault(key, len(self.modes))
+            if (source, target, mode) not in self.ways:
+                break
+            copy += 1
+        self.ways[source, target, mode] = way
+        self.first[source, target, mode] = first
+        if again is not None:
+            self.more[target, mode] = again
+
+    @property
+    def keeps(self) -> bool:
+        """Whether some block keeps its shape."""
+        return any(a.kept for a in self.first.values()) or any(
+            a.kept for a, _ in self.more.values()
+        )
+
+    def heights(self) -> set[int]:
+        """Heights that leave."""
+        return {height for a in self.first.values() for height in a.heights}
+
+    def falls(self, before: _Raw) -> bool:
+        """Whether this layer's height is another than what leaves the one before it.
+
+        Raises:
+            ChainError: for some combinations it is, for others not.
+        """
+        found = set()
+        for (source, _, _), attributes in self.first.items():
+            for height in attributes.heights:
+                found.add(height != height_of(self.entered[source]))
+        if len(found) > 1:
+            raise ChainError(f"the resolution falls in some forms of '{self.name}' and not in others")
+        return found == {True}
+
+    def layer(self, resources: int, *, weight: float | None, group: int | None) -> Layer:
+        """The layer in arrays."""
+        shape = (self.sources, len(self.targets), len(self.modes))
+        allowed = np.full(shape, -math.inf)
+        tables = np.zeros((4 + resources, *shape))
+        for place, attributes in self.first.items():
+            allowed[place] = 0.0
+            tables[(slice(None), *place)] = [
+                attributes.entropy,
+                attributes.log_width,
+                attributes.convs,
+                attributes.kept,
+                *attributes.costs,
+            ]
+        again, copies = None, (0, 0)
+        if self.more:
+            copies = (0, min(most for _, most in self.more.values()))
+            again = self._again(resources, shape)
+            # What cannot be repeated has no further copies for free: it is no mode of this layer.
+            repeats = np.zeros(shape[1:], dtype=bool)
+            for here in self.more:
+                repeats[here] = True
+            allowed[:, ~repeats] = -math.inf
+        volume = None
+        if weight is not None:
+            volume = np.array([weight * _volume(spec) for spec, _ in self.targets])
+        return Layer(
+            name=self.name,
+            shape=shape,
+            entropy=Sum(whole=tables[0]),
+            log_width=Sum(whole=tables[1]),
+            convs=Sum(whole=tables[2]),
+            blocks=Sum(whole=tables[3]) if group is not None else Sum(),
+            costs=tuple(Sum(whole=table) for table in tables[4:]),
+            allowed=Sum(whole=allowed),
+            again=again,
+            copies=copies,
+            group=group,
+            volume=volume,
+        )
+
+    def _again(self, resources: int, shape: tuple[int, int, int]) -> Again:
+        entropy, log_width, convs = (np.zeros(shape[1:]) for _ in range(3))
+        costs: Array = np.zeros((resources, *shape[1:]))
+        for here, (attributes, _) in self.more.items():
+            entropy[here] = attributes.entropy
+            log_width[here] = attributes.log_width
+            convs[here] = attributes.convs
+            costs[(slice(None), *here)] = attributes.costs
+        return Again(entropy=entropy, log_width=log_width, convs=convs, costs=costs)
+
+
+def spread(values: Sequence[Value], most: int) -> list[Value]:
+    """So many values of a domain, evenly spread in logarithm where they are integers."""
+    if len(values) <= most:
+        return list(values)
+    numbers = [value for value in values if isinstance(value, int)]
+    if len(numbers) < len(values):
+        return list(values)
+    logs = np.log(np.maximum(np.array(numbers, dtype=float), 0.5))
+    found = [int(np.argmin(np.abs(logs - wanted))) for wanted in np.linspace(logs[0], logs[-1], most)]
+    return [numbers[index] for index in dict.fromkeys(found)]
+
+
+def _volume(spec: TensorSpec) -> float:
+    return math.log(spec.channels) + 2 * math.log(max(1, height_of(spec)))
+
+
+def _joined(first: Scope, second: Scope) -> Scope:
+    """All variables known by two scopes; those no longer looked at are 0 in the later one."""
+    longer = list(second)
+    for index, value in enumerate(first):
+        if index < len(longer) and longer[index] == 0:
+            longer[index] = value
+        elif index >= len(longer):
+            longer.append(value)
+    return tuple(longer)
