@@ -28,11 +28,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from searchspace.align import Action, MorphError, align
+from searchspace.actions import Action
+from searchspace.align import align
 from searchspace.architecture import Architecture
 from searchspace.build import flow, primitive_of
 from searchspace.check import TreeError, check
 from searchspace.enlarge import changes
+from searchspace.flows import MorphError
 from searchspace.grammar import Grammar
 from searchspace.shapes import ShapeError, TensorSpec
 from searchspace.transfer import transfer

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from searchspace.align import Action, Copies, MorphError, Place, align, spread
+from searchspace.actions import Action, Place
+from searchspace.align import align
 from searchspace.architecture import Architecture
 from searchspace.build import Call, Part, build, plan
+from searchspace.flows import Copies, MorphError, spread
 from searchspace.layouts import GATES, LAYOUTS
 from searchspace.shapes import TensorSpec
 
