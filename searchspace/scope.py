@@ -51,7 +51,7 @@ def needs(alternative: Alternative, arity: int) -> tuple[int, ...]:
 
 @lru_cache(maxsize=16_384)
 def _live(alternative: Alternative, arity: int, index: int, known: int) -> frozenset[int]:
-    wanted = {i for item in alternative.items[index:] for i in used(item)}
+    wanted = {i for item in alternative.items[index:] for i in used(item) if i < known}
     return frozenset(wanted) | draws.looked_at(alternative, arity, known)
 
 

@@ -142,7 +142,7 @@ class Compiler:
     listen: Callable[[str, float], None] | None = None
     _known: dict[tuple[tuple[Node, ...], TensorSpec], Attributes] = field(default_factory=dict)
     _flows: dict[BlockCost, Flow] = field(default_factory=dict)
-    _policies: dict[tuple[Item, str], list[tuple[Policy, int | None]]] = field(
+    _policies: dict[tuple[str, str], list[tuple[Policy, int | None]]] = field(
         default_factory=dict
     )
 
@@ -227,7 +227,7 @@ class Compiler:
     ) -> list[tuple[Policy, int | None]]:
         """Policies of an item, each with the count that it begins with."""
         spec, scope = places[len(places) // 2]
-        key = (item, spec.mode)
+        key = (item.symbol, spec.mode)
         found = self._policies.get(key)
         if found is None:
             seen: dict[frozenset[tuple[Label, object]], Policy] = {}

@@ -93,7 +93,7 @@ def answers(label: Label, options: Sequence[object]) -> list[Answer]:
 def worthwhile(
     judge: Callable[[Policy], tuple[Sequence[float], dict[Label, tuple[object, ...]]] | None],
     *,
-    directions: int = 16,
+    directions: int = 10,
     seed: int = 0,
 ) -> list[Policy]:
     """Policies that are best for some prices, found by ascent from answer to answer.
