@@ -1,14 +1,16 @@
 """Which values can reach each rule and primitive, so that wrong ones show when the file is read.
 
-Follows every tuple of arguments from the start down. A value counts as reaching a place only if the
-constraints of each rule on the way can be kept with it; past `MOST` combinations the search stops,
-and what is left is found where a tree is drawn or built.
+Follows tuples of arguments from the start down: every combination of the parameters that are
+computed with or constrained, and of the others, each of which goes where it goes alone, every value
+once. A value counts as reaching a place only if the constraints of each rule on the way can be kept
+with it; past `MOST` combinations the search stops, and what is left is found where a tree is drawn
+or built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from searchspace import draws
@@ -30,6 +32,8 @@ from searchspace.tree import Value
 
 MOST = 5_000
 """Combinations of values that are looked at, at most."""
+Fixed = Mapping[int, Value]
+"""Values by their variables' places in the scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +48,16 @@ class Arrival:
     """The item that names the rule; None for the start."""
     caller: Arrival | None = None
     """What reached the rule that the item stands in."""
-    narrowed: Alternative | None = None
-    """The caller's alternative, with the drawn variables fixed that give these arguments."""
+    alternative: Alternative | None = None
+    """The caller's alternative that the item stands in."""
+    fixed: Fixed = field(default_factory=dict)
+    """Values of its drawn variables that give these arguments."""
 
     def possible(self) -> bool:
         """Whether the constraints on the way can all be kept."""
         arrival = self
-        while arrival.caller is not None and arrival.narrowed is not None:
-            if not draws.count(arrival.narrowed, arrival.caller.arguments):
+        while arrival.caller is not None and arrival.alternative is not None:
+            if not _kept(arrival.alternative, arrival.caller.arguments, arrival.fixed):
                 return False
             arrival = arrival.caller
         return True
@@ -61,6 +67,7 @@ def first_fault(
     rules: Mapping[str, Rule], start: str, primitives: Mapping[str, Primitive]
 ) -> tuple[Alternative | Item, str] | None:
     """The first place that a wrong value reaches, and what is wrong; None if all is well."""
+    alone = _alone(rules)
     waiting = [Arrival(start, ())]
     seen = {(start, waiting[0].arguments)}
     left = MOST
@@ -80,7 +87,9 @@ def first_fault(
                 fault = _item_fault(item, alternative, arrival, primitives)
                 if fault:
                     return item, fault
-                for new in () if item.is_primitive else _called(item, alternative, arrival):
+                if item.is_primitive:
+                    continue
+                for new in _called(item, alternative, arrival, alone[item.symbol]):
                     left -= 1
                     if left < 0:
                         return None
@@ -93,9 +102,34 @@ def first_fault(
     return None
 
 
-def _called(item: Item, alternative: Alternative, arrival: Arrival) -> Iterator[Arrival]:
-    for values, narrowed in _values(item.scalars, alternative, arrival.arguments):
-        yield Arrival(item.symbol, values, item, arrival, narrowed)
+def _alone(rules: Mapping[str, Rule]) -> dict[str, set[int]]:
+    """For each rule, the parameters that are only ever passed on as they are.
+
+    What one of them leads to has nothing to do with the other arguments.
+    """
+    alone = {name: set(range(len(rule.parameters))) for name, rule in rules.items()}
+    before = -1
+    while before != (before := sum(map(len, alone.values()))):
+        for name, rule in rules.items():
+            for alternative in rule.alternatives:
+                for comparison in alternative.where:
+                    alone[name] -= {variable.index for variable in _compared(comparison)}
+                for item in _all_items(alternative.items):
+                    for place, scalar in enumerate(item.scalars):
+                        if isinstance(scalar, Drawn):
+                            continue
+                        if not isinstance(scalar, Variable) or not (
+                            item.is_primitive or place in alone[item.symbol]
+                        ):
+                            alone[name] -= {variable.index for variable in variables_of(scalar)}
+    return alone
+
+
+def _called(
+    item: Item, alternative: Alternative, arrival: Arrival, alone: set[int]
+) -> Iterator[Arrival]:
+    for values, fixed in _values(item.scalars, alternative, arrival.arguments, alone):
+        yield Arrival(item.symbol, values, item, arrival, alternative, fixed)
 
 
 def _item_fault(
@@ -109,9 +143,9 @@ def _item_fault(
         parameters = primitives[item.symbol].parameters
         checks += [(s, p.fault) for s, p in zip(item.scalars, parameters, strict=True)]
     for scalar, fault_of in checks:
-        for (value,), narrowed in _values((scalar,), alternative, arrival.arguments):
+        for (value,), fixed in _values((scalar,), alternative, arrival.arguments):
             fault = fault_of(value)
-            if fault and draws.count(narrowed, arrival.arguments) and arrival.possible():
+            if fault and _kept(alternative, arrival.arguments, fixed) and arrival.possible():
                 return f"{fault}; got {value}"
     return None
 
@@ -123,42 +157,59 @@ def _count_fault(value: Value) -> str | None:
 
 
 def _values(
-    scalars: Sequence[Scalar], alternative: Alternative, arguments: tuple[Value, ...]
-) -> Iterator[tuple[tuple[Value, ...], Alternative]]:
-    """Every combination that some scalars can have, with the alternative narrowed to it."""
+    scalars: Sequence[Scalar],
+    alternative: Alternative,
+    arguments: tuple[Value, ...],
+    alone: Set[int] = frozenset(),
+) -> Iterator[tuple[tuple[Value, ...], Fixed]]:
+    """Combinations of values of some scalars, with the drawn variables that give them.
+
+    All combinations, but of the scalars at the places `alone` each value only once.
+    """
     arity = len(arguments)
-    variables = {v.index for s in scalars if not isinstance(s, Drawn) for v in variables_of(s)}
-    involved = sorted(index for index in variables if index >= arity)
-    domains = [alternative.draws[index - arity][1].values for index in involved]
-    own = [s.domain.values if isinstance(s, Drawn) else (0,) for s in scalars]
+    wanted = [() if isinstance(s, Drawn) else variables_of(s) for s in scalars]
+    drawn = [{v.index for v in variables if v.index >= arity} for variables in wanted]
+    tied = {v.index for c in alternative.where for v in _compared(c)}
+    tied.update(*(own for i, own in enumerate(drawn) if i not in alone or len(own) > 1))
+    domains = {i: alternative.draws[i - arity][1].values for own in drawn for i in sorted(own)}
+    # Domains drawn from in place come behind the variables.
+    last = arity + len(alternative.draws)
+    places = {last + i: s.domain.values for i, s in enumerate(scalars) if isinstance(s, Drawn)}
+    tied.update(last + i for i in range(len(scalars)) if i not in alone)
+    choices = {**dict(sorted(domains.items())), **places}
+    joint = {i: values for i, values in choices.items() if i in tied}
+    free = {i: values for i, values in choices.items() if i not in tied}
+    rounds = range(max(map(len, free.values()), default=1))
+    rows = [[values[n % len(values)] for values in free.values()] for n in rounds]
     inner = [
         c
         for c in alternative.where
-        if {v.index for v in _compared(c) if v.index >= arity} <= set(involved)
+        if {v.index for v in _compared(c) if v.index >= arity} <= joint.keys()
     ]
-    for chosen in product(*domains):
-        scope = [*arguments, *(draw[1].values[0] for draw in alternative.draws)]
-        for index, value in zip(involved, chosen, strict=True):
+    scope = [*arguments, *(draw[1].values[0] for draw in alternative.draws), *[0] * len(scalars)]
+    readers = [Variable(last + i, "") if isinstance(s, Drawn) else s for i, s in enumerate(scalars)]
+    for chosen in product(*joint.values()):
+        for index, value in zip(joint, chosen, strict=True):
             scope[index] = value
         if not all(comparison.holds(scope) for comparison in inner):
             continue
-        narrowed = _narrowed(alternative, arity, dict(zip(involved, chosen, strict=True)))
-        for drawn in product(*own):
+        for row in rows:
+            for index, value in zip(free, row, strict=True):
+                scope[index] = value
             yield (
-                tuple(
-                    value if isinstance(scalar, Drawn) else evaluate(scalar, scope)
-                    for scalar, value in zip(scalars, drawn, strict=True)
-                ),
-                narrowed,
+                tuple([evaluate(reader, scope) for reader in readers]),
+                {index: scope[index] for index in domains},
             )
 
 
-def _narrowed(alternative: Alternative, arity: int, fixed: Mapping[int, Value]) -> Alternative:
+def _kept(alternative: Alternative, arguments: Sequence[Value], fixed: Fixed) -> bool:
+    """Whether the constraints can be kept with some variables fixed."""
+    arity = len(arguments)
     drawn = tuple(
         (name, Domain(name, (fixed[arity + i],)) if arity + i in fixed else domain)
         for i, (name, domain) in enumerate(alternative.draws)
     )
-    return replace(alternative, draws=drawn)
+    return draws.count(replace(alternative, draws=drawn), arguments) > 0
 
 
 def _word_fault(alternative: Alternative, arguments: Sequence[Value]) -> str | None:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from math import prod
 
+from searchspace import draws
+from searchspace.bearing import Bearing
 from searchspace.grammar import Alternative, Grammar, Item, LimitError
-from searchspace.scope import Scope, arguments, assignments, counts, live, needs, used
+from searchspace.scope import Scope, arguments, counts, live, needs
 from searchspace.shapes import TensorSpec
 from searchspace.table import table_of
 from searchspace.tree import Value
@@ -75,6 +78,8 @@ class Counter:
         """What a node counts: 1, or 0 where sizes do not matter."""
         self.most = min(max_nodes or 0, grammar.limits.nodes or max_nodes or 0)
         """Nodes of a tree at most."""
+        self.bearing = Bearing(grammar)
+        """Which variables counts hang on."""
         self._memo: dict[object, Counts] = {}
         self._ways = 0
         self._held = 0
@@ -100,6 +105,7 @@ class Counter:
     def rule(self, symbol: str, given: Scope, spec: TensorSpec, most: int) -> Counts:
         """Numbers of expansions of a rule."""
         most = self.budget(symbol, most)
+        given = self.bearing.given(symbol, given)
         key = (symbol, given, spec, most)
         if key in self._memo:
             return self._memo[key]
@@ -131,7 +137,8 @@ class Counter:
     ) -> list[Mapping[State, Sizes]]:
         """Numbers by spec and live variables: before the first item, then behind each.
 
-        The last step gives values to the variables that no item uses.
+        The last step gives values to the variables that no item uses, and counts those that bear on
+        nothing, which are 0 until then.
         """
         states: Mapping[State, Sizes] = {(spec, given): {0: 1}}
         steps = [states]
@@ -162,12 +169,26 @@ class Counter:
         items = alternative.items
         last = arity + len(alternative.draws)
         known = needs(alternative, arity)[index] if index < len(items) else last
-        for extended in assignments(alternative, arity, scope, known):
+        for extended in self.assignments(alternative, arity, scope, known):
             if index < len(items):
                 after = live(alternative, arity, index + 1, extended)
                 yield extended, after, self.item(items[index], extended, spec, most)
             else:
-                yield extended, (), {spec: {0: 1}}
+                yield extended, (), {spec: {0: self.bearing.factor(alternative, arity)}}
+
+    def assignments(
+        self, alternative: Alternative, arity: int, scope: Scope, known: int
+    ) -> Iterator[Scope]:
+        """As `searchspace.scope.assignments`, with 0 for all that bears on nothing."""
+        if len(scope) >= known:
+            yield scope
+            return
+        values: list[Value] = [0]
+        if len(scope) not in self.bearing.idle(alternative):
+            options = draws.options(alternative, arity, len(scope) - arity, scope)
+            values = [value for value, _ in options]
+        for value in values:
+            yield from self.assignments(alternative, arity, (*scope, value), known)
 
     def item(self, item: Item, scope: Sequence[Value], spec: TensorSpec, most: int) -> Counts:
         """Numbers of rows of copies of an item."""
@@ -193,7 +214,7 @@ class Counter:
         self, item: Item, scope: Sequence[Value], spec: TensorSpec, most: int, number: int
     ) -> list[Counts]:
         """Numbers before the first copy, then behind each."""
-        key = (item, tuple([scope[i] for i in used(item)]), spec, most, "copies")
+        key = (item, self.seen(item, scope), spec, most, "copies")
         states: Counts = {spec: {0: 1}}
         steps = [states]
         for index in range(number):
@@ -210,20 +231,21 @@ class Counter:
 
     def one(self, item: Item, scope: Sequence[Value], spec: TensorSpec, most: int) -> Counts:
         """Numbers of nodes for one copy of an item."""
-        if not item.is_primitive and not item.scalars:
-            return self.rule(item.symbol, (), spec, most)
+        if not item.is_primitive and not self.bearing.draws(item):
+            return self.rule(item.symbol, next(arguments(item, scope)), spec, most)
         most = self.left(item, most)
-        key = (item, tuple([scope[index] for index in used(item)]), spec, most)
+        key = (item, self.seen(item, scope), spec, most)
         if key in self._memo:
             return self._memo[key]
         found: dict[TensorSpec, dict[int, int]] = {}
-        choices = list(arguments(item, scope))
-        if len(choices) == 1:
-            return self._keep(key, self.given(item, choices[0], scope, spec, most))
-        for values in choices:
+        for values in arguments(item, scope):
             for out, sizes in self.given(item, values, scope, spec, most).items():
                 _add(found.setdefault(out, {}), sizes)
         return self._keep(key, found)
+
+    def seen(self, item: Item, scope: Sequence[Value]) -> tuple[Value, ...]:
+        """The values that the trees of an item hang on."""
+        return tuple([scope[index] for index in self.bearing.used(item)])
 
     def given(
         self, item: Item, values: Scope, scope: Sequence[Value], spec: TensorSpec, most: int
@@ -254,9 +276,14 @@ class Counter:
             for group, room in zip(item.groups, rooms, strict=True)
         ]
         for chosen in product(*rows):
+            inner = tuple([out for out, _ in chosen])
+            if not self.unit:
+                out = table.applied(item.symbol, values, spec, inner)
+                if out is not None:
+                    yield inner, out, {0: prod([sizes[0] for _, sizes in chosen])}
+                continue
             if sum([min(sizes) for _, sizes in chosen]) > left:
                 continue  # most pairs: asking the primitive would cost more
-            inner = tuple([out for out, _ in chosen])
             out = table.applied(item.symbol, values, spec, inner)
             if out is not None:
                 total: Sizes = {0: 1}
@@ -266,10 +293,12 @@ class Counter:
 
     def tail(self, items: Sequence[Item], index: int) -> int:
         """Nodes that the items behind one have at least."""
-        return self.unit * sum(map(self.table.recursion.smallest, items[index + 1 :]))
+        return self.unit and sum(map(self.table.recursion.smallest, items[index + 1 :]))
 
     def rooms(self, item: Item, left: int) -> list[int]:
         """Nodes that are left for each sequence of a primitive, where all together have `left`."""
+        if not self.unit:
+            return [left] * len(item.groups)
         least = [self.tail(group, -1) for group in item.groups]
         return [left - sum(least) + own for own in least]
 

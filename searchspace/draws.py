@@ -80,28 +80,58 @@ def looked_at(alternative: Alternative, arity: int, known: int) -> frozenset[int
 
 @lru_cache(maxsize=200_000)
 def _counted(alternative: Alternative, arity: int, index: int, scope: tuple[Value, ...]) -> Options:
-    ready = _ready(alternative, arity)[index]
-    last = index + 1 == len(alternative.draws)
+    kept = alternative.draws[index][1].values
+    for place, (_, seen) in enumerate(_ready(alternative, arity)[index]):
+        rest = tuple([value if i in seen else 0 for i, value in enumerate(scope)])
+        allowed = _allowed(alternative, arity, index, place, rest)
+        kept = tuple([value for value in kept if value in allowed])
+    if index + 1 == len(alternative.draws):
+        return tuple([(value, 1) for value in kept])
+    wanted = _looked_at(alternative, arity)[index + 1]
+    known = tuple([value if i in wanted else 0 for i, value in enumerate(scope)])
+    completions = _completions(alternative, arity, index, known)
     found = []
-    for value in alternative.draws[index][1].values:
-        extended = (*scope, value)
-        if not all(comparison.holds(extended) for comparison in ready):
-            continue
-        n = 1
-        if not last:
-            n = sum(c for _, c in options(alternative, arity, index + 1, extended))
+    for value in kept:
+        n = completions.get(value)
+        if n is None:
+            after = options(alternative, arity, index + 1, (*scope, value))
+            n = completions[value] = sum([count for _, count in after])
         if n:
             found.append((value, n))
     return tuple(found)
 
 
+@lru_cache(maxsize=200_000)
+def _allowed(
+    alternative: Alternative, arity: int, index: int, place: int, scope: tuple[Value, ...]
+) -> frozenset[Value]:
+    """Values of variable `index` that keep one of the constraints that it is the last in."""
+    comparison, _ = _ready(alternative, arity)[index][place]
+    values = alternative.draws[index][1].values
+    return frozenset([value for value in values if comparison.holds((*scope, value))])
+
+
+@lru_cache(maxsize=200_000)
+def _completions(
+    alternative: Alternative, arity: int, index: int, scope: tuple[Value, ...]
+) -> dict[Value, int]:
+    """Ways to go on behind each value of variable `index`, filled in as they are asked for.
+
+    In a chain they hang on that value alone, whatever came before it.
+    """
+    return {}
+
+
 @lru_cache(maxsize=4096)
-def _ready(alternative: Alternative, arity: int) -> tuple[tuple[Comparison, ...], ...]:
-    """For each drawn variable, the constraints whose last variable it is."""
-    ready: list[list[Comparison]] = [[] for _ in alternative.draws]
+def _ready(
+    alternative: Alternative, arity: int
+) -> tuple[tuple[tuple[Comparison, frozenset[int]], ...], ...]:
+    """For each drawn variable, the constraints whose last one it is, and all their variables."""
+    ready: list[list[tuple[Comparison, frozenset[int]]]] = [[] for _ in alternative.draws]
     for comparison in alternative.where:
-        last = max((*_variables(comparison), arity))
-        ready[max(0, last - arity)].append(comparison)
+        variables = frozenset(_in(comparison.left) | _in(comparison.right))
+        last = max((*variables, arity))
+        ready[max(0, last - arity)].append((comparison, variables))
     return tuple(map(tuple, ready))
 
 
@@ -112,14 +142,10 @@ def _looked_at(alternative: Alternative, arity: int) -> tuple[frozenset[int], ..
     later: set[int] = set()
     sets: list[frozenset[int]] = []
     for index in reversed(range(len(ready))):
-        for comparison in ready[index]:
-            later |= _variables(comparison)
+        for _, variables in ready[index]:
+            later |= variables
         sets.append(frozenset(i for i in later if i < arity + index))
     return tuple(reversed(sets))
-
-
-def _variables(comparison: Comparison) -> set[int]:
-    return _in(comparison.left) | _in(comparison.right)
 
 
 def _in(expression: Expression) -> set[int]:

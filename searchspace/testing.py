@@ -121,6 +121,21 @@ def _out(primitive: Primitive, values: tuple[Value, ...], spec: TensorSpec) -> T
     return primitive.result(spec, named, [within] * abs(primitive.groups))
 
 
+def _served(
+    primitive: Primitive, values: tuple[Value, ...], spec: TensorSpec
+) -> tuple[TensorSpec, TensorSpec, int] | None:
+    """What enters the bodies, what leaves, and the number of copies; None: not served."""
+    named = primitive.named(values)
+    try:
+        return (
+            primitive.inside(spec, named),
+            _out(primitive, values, spec),
+            primitive.copies(named),
+        )
+    except ShapeError:
+        return None
+
+
 def examples(primitive: Primitive) -> Iterator[Example]:
     """What the primitive serves among `attempts`."""
     for values, spec in attempts(primitive):
@@ -187,6 +202,16 @@ class PrimitiveContract:
         assert primitive.groups == 0, "what a composite serves depends on its bodies"
         for spec, values in product(SPECS, product(*map(allowed, primitive.parameters))):
             primitive.result(spec, primitive.named(values), ())
+
+    def test_parameters_that_do_not_bear_on_shapes_do_not(self, primitive: Primitive) -> None:
+        """`Parameter.shapes` False promises that what is served, and what leaves, never change."""
+        idle = set(range(len(primitive.parameters))) - primitive.bearing
+        for values, spec in attempts(primitive):
+            expected = _served(primitive, values, spec)
+            for index in idle:
+                for value in allowed(primitive.parameters[index]):
+                    other = (*values[:index], value, *values[index + 1 :])
+                    assert _served(primitive, other, spec) == expected, (values, other, spec)
 
     def test_shape_rule_agrees_with_the_module(self, primitive: Primitive) -> None:
         """On the meta device, on which nothing is computed and nothing may be looked at."""

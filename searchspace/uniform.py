@@ -87,11 +87,13 @@ class _Draw:
         inner = piece._replace(size=piece.size - counter.unit, left=left)
         rule = counter.grammar.rules[symbol]
         ways = []
-        for index in counter.table.fitting(symbol, given):
-            found = counter.alternative(rule.alternatives[index], given, inner.spec, left)
+        bearing = counter.bearing.given(symbol, given)
+        for index in counter.table.fitting(symbol, bearing):
+            found = counter.alternative(rule.alternatives[index], bearing, inner.spec, left)
             ways.append((index, found.get(inner.out, {}).get(inner.size, 0)))
         index = _pick(ways, random)
-        scope, pieces = self._pieces(rule.alternatives[index], given, inner)
+        scope, pieces = self._pieces(rule.alternatives[index], bearing, inner)
+        scope = (*given, *scope[len(given) :])
         items = zip(rule.alternatives[index].items, pieces, strict=True)
         children = tuple([self._item(item, scope, part) for item, part in items])
         schemes = counter.grammar.schemes
@@ -124,6 +126,8 @@ class _Draw:
             if index < len(alternative.items):
                 pieces.append(_Piece(before[0], state[0], more, left))
             state, size = before, size - more
+        for index in sorted(counter.bearing.idle(alternative)):
+            scope[index] = self._random.choice(alternative.draws[index - arity][1].values)
         return tuple(scope), pieces[::-1]
 
     def _item(self, item: Item, scope: Scope, piece: _Piece) -> tuple[Node, ...]:

@@ -34,6 +34,9 @@ class Parameter:
     """Whether the integer must be odd."""
     free: bool = False
     """Whether any value does: a rule's parameter."""
+    shapes: bool = True
+    """Whether the shape rule may look at it. If not, what is served and what leaves are the same
+    for all values, which makes counting fast."""
 
     def fault(self, value: Value) -> str | None:
         """What is wrong with a value, or None."""
@@ -109,6 +112,13 @@ class Primitive:
     """Constructor flags that give the form that runs at inference, where that differs."""
     needs: tuple[type | Callable[..., object], ...] = ()
     """Classes and functions of this project that the module's source uses."""
+
+    @property
+    def bearing(self) -> frozenset[int]:
+        """Positions of the scalar parameters that shapes or the number of copies may hang on."""
+        if self.groups == 0 and self.result is _same:
+            return frozenset()
+        return frozenset(i for i, p in enumerate(self.parameters) if p.shapes)
 
     def named(self, values: Sequence[Value]) -> dict[str, Value]:
         """The scalar arguments by name."""

@@ -235,10 +235,10 @@ def _arguments(spec: TensorSpec, values: Values) -> Arguments:
 
 def _block(n: int) -> tuple[Parameter, ...]:
     return (
-        Parameter(name=f"x{n}", least=0, most=n),
-        Parameter(name=f"a{n}", words=OPERATIONS),
-        Parameter(name=f"y{n}", least=0, most=n),
-        Parameter(name=f"b{n}", words=OPERATIONS),
+        Parameter(name=f"x{n}", least=0, most=n, shapes=False),
+        Parameter(name=f"a{n}", words=OPERATIONS, shapes=False),
+        Parameter(name=f"y{n}", least=0, most=n, shapes=False),
+        Parameter(name=f"b{n}", words=OPERATIONS, shapes=False),
     )
 
 
@@ -253,7 +253,7 @@ PRIMITIVES = (
             Parameter(name="following", least=0),
             Parameter(name="stride", choices=(1, 2)),
             Parameter(name="first", least=0, most=BLOCKS + 1),
-            Parameter(name="drop", least=0, most=99),
+            Parameter(name="drop", least=0, most=99, shapes=False),
             *(parameter for n in range(1, BLOCKS + 1) for parameter in _block(n)),
         ),
         arguments=_arguments,

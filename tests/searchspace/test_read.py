@@ -407,6 +407,17 @@ _FAULTS = {
                        ^
 """,
     ),
+    "even kernel in the first of many arguments": (
+        _HEAD + "domain j = 3 | 12\ndomain k = 3 | 5 | 7 | 9 | 11\nnet -> f(j, k, k, k, k, k)\n"
+        "f(a, b, c, d, e, h) -> g(b, a, c, d, e, h) eca\n"
+        "g(b, a, c, d, e, h) -> depthwise(h) depthwise(a) depthwise(b) depthwise(c)\n"
+        "    depthwise(d) depthwise(e)\n",
+        """
+    own.grammar, line 6, column 37: kernel must be odd; got 12
+      g(b, a, c, d, e, h) -> depthwise(h) depthwise(a) depthwise(b) depthwise(c)
+                                          ^
+""",
+    ),
     "even kernel by arithmetic": (
         _HEAD + "domain k = 3 .. 5\nnet -> depthwise(a * 2 - 1 + b) with a, b : k where b < 5\n",
         """
