@@ -16,7 +16,11 @@ from typing import Any
 
 from searchspace.primitives import PRIMITIVES
 
-PREDICTORS: Mapping[str, str] = {"entropy": "predictors.entropy:EntropyPredictor"}
+PREDICTORS: Mapping[str, str] = {
+    "entropy": "predictors.entropy:EntropyPredictor",
+    "maedet": "predictors.maedet:MaeDetPredictor",
+    "zen": "predictors.zen:ZenPredictor",
+}
 """Quality predictors that ship."""
 GROUPS = {"predictor": "nas.predictors", "strategy": "nas.strategies"}
 """Entry-point groups by which packages join."""

@@ -40,7 +40,7 @@ from predictors.structure_cost import Number, PartLike
 
 Form = Literal["paper", "toolbox"]
 MULTI_SCALE = (0.0, 0.0, 1.0, 1.0, 6.0)
-"""Weights of the stages in MAE-DET's score (section 4.1 there) and in the QE-score."""
+"""Weights of the stages in MAE-DET's score and in the QE-score, as the toolbox sets them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -133,9 +133,10 @@ class EntropyPredictor:
 
     def entropy(self, costs: Costs) -> Entropy:
         """Score and effectiveness of traced costs."""
-        return entropy(list(self._scales(costs.blocks)))
+        return entropy(list(self.scales(costs.blocks)))
 
-    def _scales(self, blocks: Iterable[BlockCost]) -> Iterable[Scale]:
+    def scales(self, blocks: Iterable[BlockCost]) -> Iterable[Scale]:
+        """The network up to the last block of each resolution, first to last."""
         total, gain, kept = Flow(), 0.0, 0
         open_scale: Scale | None = None
         for block in blocks:

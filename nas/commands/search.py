@@ -98,7 +98,8 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--predictor",
         metavar="NAME",
-        help="quality predictor instead of DeepMAD's score: a plug-in or package.module:Class",
+        help="quality predictor instead of DeepMAD's score: zen, maedet, a plug-in's name, or "
+        "package.module:Class",
     )
     parser.add_argument(
         "--strategy",

@@ -10,6 +10,8 @@ from nas import plugins
 from nas.plugins import PREDICTORS, PluginError, find, known, load
 from nas.strategies import STRATEGIES
 from predictors.entropy import EntropyPredictor
+from predictors.maedet import MaeDetPredictor
+from predictors.zen import ZenPredictor
 
 
 @pytest.fixture
@@ -32,6 +34,8 @@ def module(tmp_path, monkeypatch):
 
 def test_shipped_names_lead_to_their_classes():
     assert find("predictor", "entropy", PREDICTORS) is EntropyPredictor
+    assert find("predictor", "maedet", PREDICTORS) is MaeDetPredictor
+    assert find("predictor", "zen", PREDICTORS) is ZenPredictor
     for name in STRATEGIES:
         assert find("strategy", name, STRATEGIES).__name__.lower() == f"{name}strategy"
 
@@ -47,7 +51,7 @@ def test_installed_packages_join_by_entry_point(module, monkeypatch):
     point = EntryPoint(name="mine", value=f"{name}:Mine", group="nas.strategies")
     monkeypatch.setattr(plugins, "entry_points", lambda group: [point] * (group == point.group))
     assert known("strategy", STRATEGIES) == ["evolution", "mine", "random", "tpe"]
-    assert known("predictor", PREDICTORS) == ["entropy"]
+    assert known("predictor", PREDICTORS) == ["entropy", "maedet", "zen"]
     assert find("strategy", "mine", STRATEGIES).__name__ == "Mine"
     with pytest.raises(PluginError, match="no predictor 'mine'"):
         find("predictor", "mine", PREDICTORS)

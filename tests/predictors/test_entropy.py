@@ -253,7 +253,7 @@ def test_every_drawn_network_has_a_score_whose_scales_grow():
     random = Random(0)
     for _ in range(5):
         costs = table.costs(drawn(grammar, random.getrandbits(32)).root)
-        scales = list(predictor._scales(costs.blocks))
+        scales = list(predictor.scales(costs.blocks))
         assert len({scale.height for scale in scales}) == len(scales) >= 4
         widths = [scale.flow.log_width for scale in scales]
         assert widths == sorted(widths)
