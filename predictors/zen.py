@@ -85,7 +85,12 @@ def zen_scores(
     """
     if batch < 2 or repeats < 1:
         raise ValueError(f"zen needs 2 images and 1 repeat at least; got {batch} and {repeats}")
-    return [_zen(root, spec, batch, seed) for seed in range(repeats)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums keep their order, whatever the machine has
+    try:
+        return [_zen(root, spec, batch, seed) for seed in range(repeats)]
+    finally:
+        torch.set_num_threads(threads)
 
 
 @torch.no_grad()
