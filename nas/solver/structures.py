@@ -15,8 +15,8 @@ from predictors.structure import DENSE, DEPTHWISE, GATED, PLAIN, Part, Structure
 from searchspace.architecture import Architecture
 from searchspace.build import leaves
 from searchspace.check import TreeError
-from searchspace.derive import Pick, derive, pick
 from searchspace.grammar import Grammar
+from searchspace.picks import Pick, derive, pick
 from searchspace.text import to_text
 from searchspace.tree import Node, Value, units
 
