@@ -24,7 +24,7 @@ from nas.solver.prices import Tightened, first_prices, tighten
 from nas.solver.programme import Design, Programme, Step
 from nas.solver.solution import Progress, Solution
 
-FEW = 32
+FEW = 64
 """States and modes of a layer in the programme that is solved first."""
 _POLISHED = 30
 """Every so many designs met, one is bettered by local search."""

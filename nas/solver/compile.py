@@ -142,9 +142,7 @@ class Compiler:
     listen: Callable[[str, float], None] | None = None
     _known: dict[tuple[tuple[Node, ...], TensorSpec], Attributes] = field(default_factory=dict)
     _flows: dict[BlockCost, Flow] = field(default_factory=dict)
-    _policies: dict[tuple[str, str], list[tuple[Policy, int | None]]] = field(
-        default_factory=dict
-    )
+    _policies: dict[tuple[str, str], list[tuple[Policy, int | None]]] = field(default_factory=dict)
 
     def chains(self) -> tuple[list[Chain], list[str]]:
         """A chain for each alternative that is one, and why the others are none."""
@@ -417,7 +415,9 @@ class _Raw:
             for height in attributes.heights:
                 found.add(height != height_of(self.entered[source]))
         if len(found) > 1:
-            raise ChainError(f"the resolution falls in some forms of '{self.name}' and not in others")
+            raise ChainError(
+                f"the resolution falls in some forms of '{self.name}' and not in others"
+            )
         return found == {True}
 
     def layer(self, resources: int, *, weight: float | None, group: int | None) -> Layer:
@@ -480,7 +480,9 @@ def spread(values: Sequence[Value], most: int) -> list[Value]:
     if len(numbers) < len(values):
         return list(values)
     logs = np.log(np.maximum(np.array(numbers, dtype=float), 0.5))
-    found = [int(np.argmin(np.abs(logs - wanted))) for wanted in np.linspace(logs[0], logs[-1], most)]
+    found = [
+        int(np.argmin(np.abs(logs - wanted))) for wanted in np.linspace(logs[0], logs[-1], most)
+    ]
     return [numbers[index] for index in dict.fromkeys(found)]
 
 

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from nas.solver.box import Box
-from nas.solver.programme import Array, Design, Layer, Programme, Step, Sum
+from nas.solver.box import Box, Range
+from nas.solver.programme import Again, Array, Design, Layer, Programme, Step, Sum
 
 POINTS = 4
 """Values of V at which the best values are kept."""
@@ -129,15 +130,13 @@ class Relaxation:
         """The bound for a box at some prices."""
         ranges = self._volumes(box)
         best: list[tuple[Array, Array]] = []
-        worth = [self._worth(i, prices) for i in range(len(self.programme.layers))]
-        for index, layer in enumerate(self.programme.layers):
+        layers = self.programme.layers
+        worth = [self._worth(index, prices) for index in range(len(layers))]
+        for index, layer in enumerate(layers):
             grid = np.linspace(*ranges[index], POINTS if ranges[index][1] > ranges[index][0] else 1)
-            states = slice(box.targets[index][0], box.targets[index][1] + 1)
-            values = np.empty((states.stop - states.start, len(grid)))
-            for u, volume in enumerate(grid):
-                before = self._before(index, best, box, volume)
-                values[:, u] = _best(layer, worth[index], box, index, volume, before)
-            best.append((grid, values))
+            before = np.stack([self._before(index, best, box, volume) for volume in grid])
+            values = _Cut(layer, worth[index], box, index).best(grid, before)
+            best.append((grid, values.T))
         volumes = self.programme.layers[-1].volume
         low, high = box.targets[-1]
         if volumes is None:
@@ -198,7 +197,6 @@ class Relaxation:
         return _between(*best[index - 1], volumes)
 
     def _worth(self, index: int, prices: Prices) -> _Worth:
-        """What a unit of each attribute is worth in a layer, the entropy's volume aside."""
         later = np.array([scale >= index for scale in self.scales])
         rho = self.programme.effectiveness
         width = conv = 0.0
@@ -220,8 +218,10 @@ class Relaxation:
                 volume += float(layer.volume[target])
             before = self._before(index, best, box, volume)
             first = box.targets[index - 1][0] if index else 0
-            source, mode = _arrive(layer, worth[index], box, index, volume, before, target)
-            copies = _copies(layer, worth[index], box.copies[index], volume, target, mode)
+            cut = _Cut(layer, worth[index], box, index, (target, target))
+            source, mode = cut.arrive(volume, before)
+            copies = cut.count(volume, mode if cut.again and cut.again.rest.shape[1] > 1 else 0)
+            mode += box.modes[index][0]
             steps.append(Step(first + source, target, mode, copies))
             target = first + source
         return tuple(reversed(steps))
@@ -229,14 +229,16 @@ class Relaxation:
 
 @dataclass(frozen=True, slots=True)
 class _Worth:
+    """What a unit of each attribute is worth in a layer, the entropy's volume aside."""
+
     log_width: float
     convs: float
     costs: Array
     copy: float
 
-    def of(self, layer: Layer, volume: float, part: str) -> Array | float:
+    def of(self, layer: Layer, part: str) -> Array:
         """The worth of one part of a layer's first copy: source, target, pair or whole."""
-        total: Array | float = volume * _part(layer.entropy, part)
+        total: Array | float = _part(layer.allowed, part)
         if self.log_width:
             total = total + self.log_width * _part(layer.log_width, part)
         if self.convs:
@@ -245,16 +247,109 @@ class _Worth:
             total = total + self.copy * _part(layer.blocks, part)
         for worth, cost in zip(self.costs, layer.costs, strict=True):
             total = total + worth * _part(cost, part)
-        return total + _part(layer.allowed, part)
+        return np.asarray(total)
 
-    def again(self, layer: Layer, volume: float) -> Array | float:
+    def again(self, again: Again) -> Array:
         """The worth of one more copy, by target state and mode."""
-        if layer.again is None:
-            return 0.0
-        own = volume * layer.again.entropy + self.log_width * layer.again.log_width
-        own = own + self.convs * layer.again.convs + self.copy
-        copies: Array = own + np.tensordot(self.costs, layer.again.costs, axes=1)
+        own = self.log_width * again.log_width + self.convs * again.convs + self.copy
+        copies: Array = own + np.tensordot(self.costs, again.costs, axes=1)
         return copies
+
+
+class _Part(NamedTuple):
+    """One part of a layer's worth, cut to a box: entropy, by which V is multiplied, and the rest."""
+
+    entropy: Array
+    rest: Array
+
+    def at(self, volumes: Array) -> Array:
+        """The worth at each of some V, which come first."""
+        axes = (slice(None), *[None] * max(self.entropy.ndim, self.rest.ndim))
+        worth: Array = volumes[axes] * self.entropy + self.rest
+        return worth
+
+
+class _Cut:
+    """A layer's worth at some prices, cut to a box, for any V."""
+
+    def __init__(
+        self, layer: Layer, worth: _Worth, box: Box, index: int, targets: Range | None = None
+    ) -> None:
+        sources = box.targets[index - 1] if index else None
+        targets = targets or box.targets[index]
+        modes = box.modes[index]
+        self.copies = box.copies[index]
+        self.modes = modes[1] - modes[0] + 1
+        rows = (sources[1] - sources[0] + 1 if sources else 1, targets[1] - targets[0] + 1)
+
+        def part(name: str, *ranges: Range | None) -> _Part:
+            entropy = np.asarray(_part(layer.entropy, name), dtype=float)
+            return _Part(_cut(entropy, *ranges), _cut(worth.of(layer, name), *ranges))
+
+        self.source = part("source", sources, modes)
+        self.target = part("target", targets, modes)
+        self.pair = part("pair", sources, targets)
+        wholes = (layer.entropy, layer.allowed, layer.blocks, *layer.costs)
+        self.whole = None
+        if any(total.whole is not None for total in wholes):
+            self.whole = part("whole", sources, targets, modes)
+        self.again = None
+        if layer.again is not None:
+            self.again = _Part(
+                _cut(layer.again.entropy, targets, modes),
+                _cut(worth.again(layer.again), targets, modes),
+            )
+        self._rows = rows
+
+    def parts(self, volumes: Array, before: Array) -> tuple[Array, Array, Array, Array | None]:
+        """`[V, A, M]`, `[V, B, M]`, `[V, A, B]` and `[V, A, B, M]`; any axis may have length 1.
+
+        Args:
+            volumes: `[V]`.
+            before: `[V, A]`: best values of all layers before this one.
+        """
+        source = before[:, :, None] + _full(self.source.at(volumes), 3)
+        target = _full(self.target.at(volumes), 3)
+        if self.again is not None:
+            again = self.again.at(volumes)
+            low, high = self.copies
+            target = target + np.where(again > 0, high * again, low * again)
+        if target.shape[1] < self._rows[1]:
+            target = np.broadcast_to(target, (len(volumes), self._rows[1], target.shape[2]))
+        pair = _full(self.pair.at(volumes), 3)
+        whole = None if self.whole is None else _full(self.whole.at(volumes), 4)
+        return source, target, pair, whole
+
+    def best(self, volumes: Array, before: Array) -> Array:
+        """`[V, B]`: the best value by target state, over sources, modes and copies."""
+        source, target, pair, whole = self.parts(volumes, before)
+        if whole is not None:
+            every = whole + source[:, :, None] + target[:, None] + pair[..., None]
+            found: Array = every.max(axis=(1, 3))
+            return found
+        if source.shape[2] == 1 or target.shape[2] == 1:
+            both = source.max(axis=2)[:, :, None] + target.max(axis=2)[:, None]
+        else:
+            both = np.stack([_longest(s, t) for s, t in zip(source, target, strict=True)])
+        best: Array = (both + pair).max(axis=1)
+        return best
+
+    def arrive(self, volume: float, before: Array) -> tuple[int, int]:
+        """Source and mode, counted from the box's first, of the best way to its only target."""
+        source, target, pair, whole = self.parts(np.array([volume]), before[None])
+        every = source[0] + target[0] + pair[0]
+        if whole is not None:
+            every = every + whole[0, :, 0]
+        every = np.broadcast_to(every, (len(every), self.modes))
+        a, m = np.unravel_index(int(np.argmax(every)), every.shape)
+        return int(a), int(m)
+
+    def count(self, volume: float, mode: int) -> int:
+        """Copies of the only target's mode, counted from the box's first."""
+        if self.again is None:
+            return self.copies[0]
+        worth = self.again.at(np.array([volume]))[0, 0, mode]
+        return self.copies[1] if worth > 0 else self.copies[0]
 
 
 def _range(total: Sum) -> tuple[float, float]:
@@ -268,62 +363,21 @@ def _part(total: Sum, part: str) -> Array | float:
     return 0.0 if found is None else found
 
 
-def _cut(part: Array | float, *ranges: tuple[int, int] | None) -> Array:
-    """The part of an array that lies in ranges; axes of length 1 stay."""
-    array = np.asarray(part, dtype=float)
-    for axis, range_ in enumerate(ranges):
-        if range_ is not None and array.ndim and array.shape[axis] > 1:
-            array = array.take(range(range_[0], range_[1] + 1), axis)
-    return array
+def _cut(array: Array, *ranges: Range | None) -> Array:
+    """The part of an array that lies in ranges; axes of length 1 stay, and so does a number."""
+    if not array.ndim:
+        return array
+    cuts = [
+        slice(None) if range_ is None or size == 1 else slice(range_[0], range_[1] + 1)
+        for range_, size in zip(ranges, array.shape, strict=True)
+    ]
+    cut: Array = array[tuple(cuts)]
+    return cut
 
 
-def _parts(
-    layer: Layer,
-    worth: _Worth,
-    box: Box,
-    index: int,
-    volume: float,
-    before: Array,
-    targets: tuple[int, int],
-) -> tuple[Array, Array, Array, Array | None]:
-    """What stands for sources, targets, pairs and all three, cut to the box."""
-    sources = box.targets[index - 1] if index else None
-    modes = box.modes[index]
-    source = _cut(worth.of(layer, volume, "source"), sources, modes)
-    source = before[:, None] + source
-    target = np.asarray(worth.of(layer, volume, "target"))
-    again = worth.again(layer, volume)
-    low, high = box.copies[index]
-    target = target + np.where(
-        np.asarray(again) > 0, high * np.asarray(again), low * np.asarray(again)
-    )
-    target = _cut(target, targets, modes)
-    if target.ndim < 2:
-        target = np.broadcast_to(target, (targets[1] - targets[0] + 1, 1))
-    pair = np.broadcast_to(
-        _cut(worth.of(layer, volume, "pair"), sources, targets), (len(source), len(target))
-    )
-    whole = None
-    if any(sum_.whole is not None for sum_ in (layer.entropy, layer.allowed, *layer.costs)):
-        whole = _cut(worth.of(layer, volume, "whole"), sources, targets, modes)
-    return source, target, pair, whole
-
-
-def _best(layer: Layer, worth: _Worth, box: Box, index: int, volume: float, before: Array) -> Array:
-    """`[B]`: the best value by target state, over sources, modes and copies."""
-    source, target, pair, whole = _parts(
-        layer, worth, box, index, volume, before, box.targets[index]
-    )
-    if whole is not None:
-        every = whole + source[:, None, :] + target[None] + pair[..., None]
-        found: Array = every.max(axis=(0, 2))
-        return found
-    if source.shape[1] == 1 or target.shape[1] == 1:
-        both = source.max(axis=1)[:, None] + target.max(axis=1)[None]
-    else:
-        both = _longest(source, target)
-    found = (both + pair).max(axis=0)
-    return found
+def _full(array: Array, axes: int) -> Array:
+    """An array of one axis with further ones of length 1; others as they are."""
+    return array.reshape(-1, *[1] * (axes - 1)) if array.ndim < axes else array
 
 
 def _longest(source: Array, target: Array) -> Array:
@@ -348,35 +402,6 @@ def _longest(source: Array, target: Array) -> Array:
         largest = max(np.abs(x[np.isfinite(x)]).max() for x in (source, target)) if finite else 0.0
         found += slack * largest
     return found
-
-
-def _arrive(
-    layer: Layer,
-    worth: _Worth,
-    box: Box,
-    index: int,
-    volume: float,
-    before: Array,
-    target: int,
-) -> tuple[int, int]:
-    """Source state, counted from the box's first, and mode of the best way to a target state."""
-    source, here, pair, whole = _parts(layer, worth, box, index, volume, before, (target, target))
-    every = source + here + pair
-    if whole is not None:
-        every = every + whole[:, 0, :]
-    low, high = box.modes[index]
-    every = np.broadcast_to(every, (len(every), high - low + 1))
-    a, m = np.unravel_index(int(np.argmax(every)), every.shape)
-    return int(a), low + int(m)
-
-
-def _copies(
-    layer: Layer, worth: _Worth, range_: tuple[int, int], volume: float, target: int, mode: int
-) -> int:
-    if layer.again is None:
-        return range_[0]
-    again = np.asarray(worth.again(layer, volume))
-    return range_[1] if again[target, mode] > 0 else range_[0]
 
 
 def _between(grid: Array, values: Array, volumes: Array) -> Array:
