@@ -18,9 +18,9 @@ class Layout:
     """What the axes of a layer's tensors are, a letter for each axis.
 
     - `o`: channels that leave, copied;
-    - `i`: channels that enter and are summed over, copied and divided by how many copies there are;
+    - `i`: channels that enter and are summed over, copied, the copies' shares adding up to one;
     - `c`: channels one by one, copied;
-    - `h`, `s`: hidden units, copied; the same where they are summed over, divided as well;
+    - `h`, `s`: hidden units, copied; the same where they are summed over, in shares as well;
     - `2`, `3`: hidden units of two or three kinds, one kind after the other, copied;
     - `k`: places of a kernel, zeros put round them;
     - `d`: distances from a kernel's centre, ones put behind them;

@@ -1,10 +1,11 @@
 """Changes that make a network larger and leave what it computes as it is.
 
-Chen et al., Net2Net (arXiv 1511.05641): copies of units, whose outgoing weights are divided, and
+Chen et al., Net2Net (arXiv 1511.05641): copies of units, which share their outgoing weights, and
 layers that pass on what they get. Wei et al., Network Morphism (arXiv 1603.01670): kernels with
 zeros round them. Cai et al., Efficient Architecture Search by Network Transformation (arXiv
-1707.04873): such changes as the steps of a search. Departures: no noise is added to copies, and a
-new layer is no identity, but stands beside one, with zeros in its last weights.
+1707.04873): such changes as the steps of a search. Wang et al., LEMON (arXiv 2310.07999): unequal
+shares, so that copies learn apart without noise. Departure: a new layer is no identity, but stands
+beside one, with zeros in its last weights.
 
 The kinds are
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -123,10 +124,23 @@ def _along(
     value = value.index_select(axis, index)
     if letter not in "is":
         return value
-    counts = torch.bincount(index, minlength=width)[index].to(value)
     shape = [1] * value.dim()
     shape[axis] = size
-    return value / counts.reshape(shape)
+    return value * torch.tensor(_shares(copies), dtype=torch.float64).to(value).reshape(shape)
+
+
+def _shares(copies: Sequence[int]) -> list[float]:
+    """What each copy has of the weights that read it: 1, 2, … parts, so that copies learn apart.
+
+    Wang et al., LEMON (arXiv 2310.07999): with equal shares they would stay equal for ever.
+    """
+    seen: Counter[int] = Counter()
+    parts = []
+    for copied in copies:
+        seen[copied] += 1
+        parts.append(seen[copied])
+    sums = [seen[copied] * (seen[copied] + 1) / 2 for copied in copies]
+    return [part / whole for part, whole in zip(parts, sums, strict=True)]
 
 
 def _modules(parts: tuple[Part, ...], network: nn.Module) -> Iterator[tuple[Place, nn.Module]]:

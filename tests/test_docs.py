@@ -48,6 +48,14 @@ def test_the_documented_predictor_searches(
     assert outcome["best"]["score"] == max(row["score"] for row in outcome["front"])
 
 
+def test_the_documented_network_grows(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = code_blocks("docs/morphisms.md", "python")
+    exec(compile(code, "docs/morphisms.md", "exec"), {})  # ends in a comparison of its own
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert {line.split(":")[0] for line in lines} <= {"kernel", "width", "depth", "branch"}
+
+
 @pytest.fixture
 def own_primitive(folder_of_modules: Path) -> list[str]:
     """The files of docs/primitives.md; returns the words of its command."""

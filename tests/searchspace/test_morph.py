@@ -238,6 +238,24 @@ def test_weights_may_be_a_state_and_must_be_those_of_the_smaller_one():
         transfer(old, new, IMAGE, build(new.root, IMAGE).state_dict())
 
 
+@pytest.mark.parametrize("optimiser", [torch.optim.SGD, torch.optim.Adam])
+def test_copies_of_units_learn_apart(optimiser):
+    torch.manual_seed(0)
+    old = tree("conv(6,3,1) batch_norm activation(relu) inverted(1,gelu) global_pool classifier(2)")
+    new = tree("conv(9,3,1) batch_norm activation(relu) inverted(1,gelu) global_pool classifier(2)")
+    network = transfer(old, new, IMAGE, build(old.root, IMAGE).double())
+    weights = dict(network.named_parameters())
+    wide = [weights["conv.conv.weight"], weights["inverted.expand.weight"]]
+    assert all(torch.equal(weight[:3], weight[6:]) for weight in wide)
+    steps = optimiser(network.parameters(), lr=0.01)
+    for _ in range(3):
+        steps.zero_grad()
+        y = network(torch.randn(4, *IMAGE.shape, dtype=torch.float64))
+        (y - 1).square().mean().backward()
+        steps.step()
+    assert all((weight[:3] - weight[6:]).abs().max() > 1e-9 for weight in wide)
+
+
 def test_every_layout_names_tensors_of_its_layer_axis_by_axis():
     for name, layout in LAYOUTS.items():
         names = [p.name for p in PRIMITIVES[name].parameters]
