@@ -1,4 +1,4 @@
-"""NASNet: the published network derives, its cells compute what the paper says, draws run."""
+"""NASNet: its cells compute what the paper says, draws run."""
 
 from math import prod
 from random import Random
@@ -6,28 +6,19 @@ from random import Random
 import pytest
 import torch
 
-from hwprofile.blocks import BlockTable
 from nas.export import module_source
 from searchspace import draws
 from searchspace.build import build
-from searchspace.picks import derive, pick
+from searchspace.picks import derive
 from searchspace.primitives import PRIMITIVES
 from searchspace.primitives.drop_path import DropPath
 from searchspace.primitives.nasnet import OPERATIONS, NASNetCell
+from searchspace.published.nasnet import nasnet_a
 from searchspace.sample import sample
 from searchspace.shapes import ShapeError, image
 from searchspace.space import load_space, space_text
 from searchspace.tree import units
 
-NORMAL = (
-    "0 separable5 1 separable3 1 separable5 1 separable3 0 average3 1 identity "
-    "1 average3 1 average3 0 separable3 0 identity"
-)
-REDUCTION = (
-    "0 separable5 1 separable7 0 max3 1 separable7 0 average3 1 separable5 "
-    "3 identity 2 average3 2 separable3 0 max3"
-)
-"""The cells of NASNet-A as in its public code: hidden states and operations, block by block."""
 SMALL = {"quarter": (4, 4), "stem": (16, 16), "depth": (0, 0)}
 
 
@@ -48,40 +39,6 @@ def grammar():
 @pytest.fixture(scope="module")
 def small():
     return load_space("nasnet", classes=5, limits=SMALL)
-
-
-def _values(cell):
-    return tuple(int(word) if word.isdigit() else word for word in cell.split())
-
-
-def _named(cell, states, operations):
-    """The variables of a cell: names of the two states of a block, and of its two operations."""
-    letters = (states[0], operations[0], states[1], operations[1])
-    names = [f"{letter}{block}" for block in range(1, 6) for letter in letters]
-    return dict(zip(names, _values(cell), strict=True))
-
-
-def nasnet_a(grammar, quarter, stem, depth, drop=0):
-    """The published network, `depth` + 2 cells in a stage."""
-    sizes = {"f": quarter, "w": stem, "n": depth, "d": drop, "m": 1, "k": 3}
-    cells = {**_named(NORMAL, "xy", "ab"), **_named(REDUCTION, "rs", "op")}
-    stages = [[pick(0)] * depth] * 3
-    return derive(grammar, pick(0, *stages, **sizes, **cells))
-
-
-@pytest.mark.parametrize(
-    ("sizes", "resolution", "count"),
-    [
-        # 4 @ 1056 and 6 @ 4032, as counted from the networks of the public PyTorch ports.
-        ((11, 32, 2), 224, 5_289_978),
-        ((42, 96, 4), 331, 88_753_150),
-    ],
-)
-def test_nasnet_a_derives_with_the_published_parameters(grammar, sizes, resolution, count):
-    root, spec = nasnet_a(grammar, *sizes).root, image(3, resolution, resolution)
-    assert BlockTable(spec).costs(root).params == count
-    with torch.device("meta"):
-        assert build(root, spec)(torch.empty(2, *spec.shape)).shape == (2, 1000)
 
 
 def test_the_space_has_all_cells(grammar):
@@ -116,7 +73,7 @@ def test_all_normal_cells_are_alike_and_all_reductions(small):
 
 
 def test_the_source_of_a_network_runs(grammar):
-    spec, architecture = image(3, 32, 32), nasnet_a(grammar, 4, 16, 0, drop=30)
+    spec, architecture = image(3, 32, 32), derive(grammar, nasnet_a(4, 16, 0, drop=30))
     names = {"__name__": "model"}
     exec(compile(module_source(architecture, spec), "model.py", "exec"), names)
     network, exported = build(architecture.root, spec).eval(), names["Network"]().eval()
@@ -190,6 +147,6 @@ def test_operations_keep_or_halve_the_image_and_are_dropped_on_request(name):
 
 def test_a_cell_needs_more_than_the_state_of_the_cell_before_the_last():
     cell = PRIMITIVES["nasnet_cell"]
-    values = cell.named((4, 4, 0, 1, 6, 0, *_values(NORMAL)))
+    values = cell.named((4, 4, 0, 1, 6, 0, *(0, "identity", 1, "identity") * 5))
     with pytest.raises(ShapeError, match=r"more than 4 channels; got image\[4, 8, 8\]"):
         cell.result(image(4, 8, 8), values, ())
