@@ -6,14 +6,20 @@ Knows rules, constraints and what one primitive does to one shape, and keeps wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
+from random import Random
 
 from searchspace import draws
 from searchspace.build import flow
 from searchspace.check import TreeError, check
 from searchspace.grammar import Drawn, Grammar, Item, Scalar, evaluate
+from searchspace.read import read_grammar
+from searchspace.recursion import Recursion
 from searchspace.shapes import ShapeError, TensorSpec
+from searchspace.space import load_space
 from searchspace.tree import PRIMITIVE, Node, Value
 
 Row = tuple[tuple[tuple[Node, ...], ...], TensorSpec, int]
@@ -135,3 +141,32 @@ class _Trees:
 
 def _options(scalar: Scalar, scope: Scope) -> tuple[Value, ...]:
     return scalar.domain.values if isinstance(scalar, Drawn) else (evaluate(scalar, scope),)
+
+
+def part_of(name: str, seed: int) -> Grammar:
+    """A part of a space that ships: of each domain and rule, one choice or a few.
+
+    Recursive rules keep all of their alternatives; those with constraints do so half of the time.
+
+    Raises:
+        GrammarError: nothing is left of the space.
+    """
+    random = Random(seed)
+
+    def fewer(match: re.Match[str]) -> str:
+        values = [str(value) for value in whole.domains[match[1]].values[:4]]
+        kept = random.sample(values, min(len(values), random.choice((1, 1, 2, 3))))
+        return f"domain {match[1]} = {' | '.join(sorted(kept, key=values.index))}\n"
+
+    whole = load_space(name)
+    text = re.sub(r"^domain +(\w+) *=.*\n(?:[ \t].*\n)*", fewer, whole.text, flags=re.MULTILINE)
+    grammar = read_grammar(text)
+    recursive = Recursion(grammar.rules, grammar.primitives).recursive
+    rules = {}
+    for rule in grammar.rules.values():
+        several = rule.alternatives
+        keeps = any(a.where for a in several) and random.random() < 0.5
+        if rule.name not in recursive and not keeps:
+            several = tuple(random.sample(several, random.randint(1, min(2, len(several)))))
+        rules[rule.name] = replace(rule, alternatives=several)
+    return replace(grammar, rules=rules)

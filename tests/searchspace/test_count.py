@@ -4,7 +4,7 @@ from collections import Counter as Tally
 from random import Random
 
 import pytest
-from enumeration import every_tree
+from enumeration import every_tree, part_of
 from scipy.stats import chisquare
 from strategies import HEADER
 
@@ -62,9 +62,42 @@ def test_einspace_has_as_many_trees_as_can_be_listed(most):
     assert count_by_size(grammar, most) == sizes(every_tree(grammar, most))
 
 
-def test_what_is_known_of_finite_spaces():
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        # Parts of each space with 20 to 700 trees.
+        ("conv_large_kernel", 52),
+        ("conv_resnet", 29),
+        ("conv_resnet", 89),
+        ("hybrid", 5),
+        ("hybrid", 42),
+        ("mobile", 12),
+        ("nasbench201", 7),
+        ("nasnet", 22),
+        ("vit", 2),
+        ("vit", 9),
+    ],
+)
+def test_parts_of_shipped_spaces_have_as_many_trees_as_can_be_listed(name, seed):
+    grammar = part_of(name, seed)
+    assert 10 < count(grammar) < 3_000, "the file has changed: find another seed"
+    expected = sizes(every_tree(grammar, 10_000))
+    assert count_by_size(grammar, 10_000) == expected
+    assert count(grammar) == sum(expected.values())
+
+
+def test_all_trees_of_pooling_can_be_listed():
+    grammar = load_space("pooling")
+    expected = sizes(every_tree(grammar, 10_000))
+    assert count_by_size(grammar, 10_000) == expected
+    assert count(grammar) == sum(expected.values()) == 36 + 56 + 455
+
+
+def test_nasbench201_has_the_published_number_of_cells():
     assert count(load_space("nasbench201")) == 15_625
-    assert count(load_space("pooling")) == 36 + 56 + 455
+
+
+def test_copies_multiply_and_repetition_does_not():
     text = (
         HEADER + "domain k = 3 | 5 | 7\nnet -> depthwise(k) ^ 40 global_pool classifier(classes)\n"
     )
