@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hwprofile.blocks import BlockTable
 from hwprofile.device import Target, get_target
@@ -23,6 +24,9 @@ from searchspace.grammar import Grammar
 from searchspace.read import read_grammar
 from searchspace.shapes import TensorSpec, image
 from searchspace.tree import FLOAT
+
+if TYPE_CHECKING:
+    from nas.solver.design import Task
 
 INTEGER_SCHEME = "w8a8"
 """The scheme that `--quantize` offers every block beside the network's own precision."""
@@ -124,6 +128,28 @@ def assemble(config: Config) -> Parts:
         evaluator=evaluator,
         objectives=objectives(config),
         identity=identity_for(spec),
+    )
+
+
+def design_task(parts: Parts) -> Task:
+    """What a solver is to design for a run."""
+    from nas.solver.design import Task  # only where it is asked for
+
+    config, evaluator = parts.config, parts.evaluator
+    bounds = {
+        "high_ms": config.budget_ms,
+        "params": config.max_params,
+        "macs": config.max_macs,
+    }
+    return Task(
+        grammar=parts.grammar,
+        costs=evaluator.table,
+        latency=evaluator.latency,
+        bounds={name: float(bound) for name, bound in bounds.items() if bound is not None},
+        effectiveness=config.max_effectiveness,
+        quantized=config.quantize,
+        gap=config.gap,
+        seconds=config.solve_seconds,
     )
 
 

@@ -50,6 +50,12 @@ class Config:
     """Quality predictor instead of DeepMAD's score: `package.module:Class` or a plug-in's name."""
     strategy: str = "evolution"
     """Search strategy, by name or `package.module:Class`."""
+    start: str = "fastest"
+    """What a strategy begins with: the `fastest` architecture, or the designs of the `solver`."""
+    gap: float = 0.01
+    """Gap between a design's score and what bounds it, at which the solver stops."""
+    solve_seconds: float = 60.0
+    """Time that the solver has, in seconds."""
     data: str | None = None
     """Data set that a supernet is trained on; none: training-free."""
     workers: int = 0

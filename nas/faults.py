@@ -13,6 +13,8 @@ from nas.export.errors import ExportError
 from nas.plugins import PluginError
 from nas.record import RecordError
 from nas.search import NoFeasibleError, StrategyFault
+from nas.solver.combinations import ChainError
+from nas.solver.solution import NoDesignError
 from nas.supernet.bank import BankError
 from nas.usage import UsageError
 from searchspace.check import TreeError
@@ -35,6 +37,7 @@ USAGE_FAULTS = (
 """Something that was typed: exit code 2."""
 USER_FAULTS = (
     BankError,
+    ChainError,
     ClusterError,
     ConfigError,
     DataError,
@@ -43,6 +46,7 @@ USER_FAULTS = (
     ExportError,
     GrammarError,
     KernelTableError,
+    NoDesignError,
     NoFeasibleError,
     OSError,
     PredictorFault,

@@ -7,23 +7,29 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from torch import nn
 
-from nas.assemble import Parts, assemble, objectives
+from nas.assemble import Parts, assemble, design_task, objectives
 from nas.config import Config
 from nas.export.folder import export
-from nas.record import BEST, RESULT, Record, RecordError, create
+from nas.record import BEST, CERTIFICATE, RESULT, Record, RecordError, create, write_json
 from nas.report.architecture import architecture_table, scheme_line
+from nas.report.certificate import certificate, certificate_lines
 from nas.report.result import result
 from nas.report.tables import front_table
 from nas.search import Progress, first_proposals, front_of, run
+from nas.threads import torch_threads
 from nas.trial import Trial
 from searchspace.architecture import Architecture
+
+if TYPE_CHECKING:
+    from nas.solver.design import Certificate
+    from nas.solver.solution import Progress as SolverProgress
 
 DATA_FREE = (
     "Data-free: ranked by {score}, a training-free score; no accuracy is known. "
@@ -68,9 +74,13 @@ def perform(folder: Path, config: Config, *, as_json: bool, resume: bool) -> int
         return 0
     parts = assemble(config)
     # Before there is a folder: an impossible budget or a strategy that cannot be made leaves none.
-    parts.strategy(first := first_proposals(parts))
+    proof = _proof(parts, folder, people) if config.start == "solver" else None
+    first = proof.architectures(parts.grammar) if proof else first_proposals(parts)
+    parts.strategy(first)
     record = Record(folder, config, objectives(config)) if resume else _create(folder, config)
     with record:
+        if proof is not None:
+            write_json(folder / CERTIFICATE, proof.to_json())
         people.print(f"run {folder}", markup=False, highlight=False)
         said = WITH_DATA if config.data else DATA_FREE
         score = config.predictor or "DeepMAD's entropy"
@@ -79,6 +89,8 @@ def perform(folder: Path, config: Config, *, as_json: bool, resume: bool) -> int
             people.print(SCHEMES_SEARCHED, markup=False)
         try:
             outcome = _search(parts, record, folder, first)
+            if proof is not None:
+                outcome["certificate"] = certificate(proof)
             record.write_result(outcome)
         except (KeyboardInterrupt, OSError):
             people.print(
@@ -87,6 +99,39 @@ def perform(folder: Path, config: Config, *, as_json: bool, resume: bool) -> int
             raise
     _show(people, folder, outcome, as_json)
     return 0
+
+
+def _proof(parts: Parts, folder: Path, people: Console) -> Certificate:
+    """The solver's designs: those that the folder holds, or new ones.
+
+    Raises:
+        ChainError, NoDesignError: see `nas.solver.design.certify`.
+    """
+    from nas.solver.design import Certificate, certify  # only where it is asked for
+
+    try:
+        return Certificate.from_json(json.loads((folder / CERTIFICATE).read_text("utf-8")))
+    except FileNotFoundError:
+        pass
+    bar = Bar(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[closed]}"),
+        console=Console(stderr=True),
+    )
+    with bar:
+        task = bar.add_task("state", total=1.0, closed="")
+
+        def hear(what: str, part: float, progress: SolverProgress | None) -> None:
+            closed = ""
+            if progress is not None and progress.design_known:
+                closed = f"score {progress.score:,.4g}, at most {progress.bound:,.4g}"
+                closed += f", gap {progress.gap:.1%}"
+            bar.update(task, description=what, completed=part, closed=closed)
+
+        with torch_threads(1):
+            return certify(design_task(parts), hear)
 
 
 def _create(folder: Path, config: Config) -> Record:
@@ -182,6 +227,9 @@ def _show(people: Console, folder: Path, outcome: Mapping[str, Any], as_json: bo
             f"trained alone: {best['test_accuracy']:.2%} on test data that the search never saw",
             highlight=False,
         )
+    if "certificate" in outcome:
+        for line in certificate_lines(outcome["certificate"]):
+            people.print(line, markup=False, highlight=False)
     people.print(
         f"exported to {folder / BEST}: run 'python {folder / BEST}/model.py', "
         f"or nas.load('{folder / BEST}')",

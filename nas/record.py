@@ -33,6 +33,7 @@ from searchspace.grammar import Grammar
 from searchspace.text import TreeTextError, from_text
 
 CONFIG, JOURNAL, RESULT, BEST, LOCK = "config.json", "journal.log", "result.json", "best", "lock"
+CERTIFICATE = "certificate.json"
 _STUDY = "search"
 _STATUSES = get_args(Status)
 # What Optuna raises where a line of its journal is JSON, but none that it wrote.

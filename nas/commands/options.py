@@ -43,13 +43,17 @@ bound = argument(parse_bound)
 limit = argument(parse_limit)
 
 
-def add_target(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+def add_target(
+    parser: argparse.ArgumentParser, *, required: bool = True, default: str | None = None
+) -> None:
     """`--target`."""
+    said = f" (default {default})" if default else ""
     parser.add_argument(
         "--target",
         required=required,
+        default=default,
         metavar="NAME",
-        help="device that latency is predicted for: a name of 'nas targets', or a TOML file",
+        help=f"device that latency is predicted for: a name of 'nas targets', or a TOML file{said}",
     )
 
 

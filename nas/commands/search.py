@@ -12,6 +12,7 @@ EXAMPLES = """examples:
   nas search --space conv_large_kernel --target a100 --budget 5ms
   nas search --space conv_large_kernel --target a100 --budget 800us --quantize --seed 1
   nas search --space conv_large_kernel --target a100 --budget 1ms --data digits --workers 2
+  nas search --space conv_large_kernel --target a100 --budget 5ms --strategy solve
   nas search --space my.grammar --target my_device.toml --budget 2ms --max-params 11.7M --json
 """
 MAX_PARAMS = 100_000_000
@@ -33,7 +34,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--space", required=True, metavar="NAME", help="space of 'nas spaces', or a .grammar file"
     )
     options.add_primitive(parser)
-    options.add_target(parser)
+    options.add_target(parser, required=False, default="a100")
     parser.add_argument(
         "--budget",
         type=options.time_ms,
@@ -105,7 +106,28 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         "--strategy",
         default="evolution",
         metavar="NAME",
-        help="evolution, tpe, random, a plug-in or package.module:Class (default evolution)",
+        help="evolution, tpe, random, solve, a plug-in or package.module:Class (default "
+        "evolution); solve states the space as programmes and proves how good its design is",
+    )
+    parser.add_argument(
+        "--start",
+        choices=("fastest", "solver"),
+        default="fastest",
+        help="what the strategy begins with: the fastest architecture, or the solver's designs",
+    )
+    parser.add_argument(
+        "--gap",
+        type=options.argument(_part),
+        default=0.01,
+        metavar="PART",
+        help="gap to the proven bound at which the solver stops (default 0.01)",
+    )
+    parser.add_argument(
+        "--solve-seconds",
+        type=options.argument(_positive),
+        default=60.0,
+        metavar="S",
+        help="time that the solver has (default 60); the gap reached by then is told",
     )
     parser.add_argument(
         "--evaluations",
@@ -130,6 +152,13 @@ def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
         raise ValueError(f"a number above 0 is needed; got '{text}'")
+    return value
+
+
+def _part(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1:
+        raise ValueError(f"a part from 0 to below 1 is needed; got '{text}'")
     return value
 
 
@@ -164,6 +193,9 @@ def _config(args: argparse.Namespace) -> Config:
         primitives=tuple(args.primitives),
         predictor=args.predictor,
         strategy=args.strategy,
+        start="solver" if args.strategy == "solve" else args.start,
+        gap=args.gap,
+        solve_seconds=args.solve_seconds,
         data=args.data,
         workers=args.workers,
         ray_address=args.ray_address,

@@ -29,6 +29,9 @@ FEW = 64
 _POLISHED = 30
 """Every so many designs met, one is bettered by local search."""
 
+_POOL = 50
+"""Feasible designs that are kept."""
+
 Listener = Callable[[Progress], None]
 
 
@@ -97,6 +100,7 @@ class _Search:
         self.whole = True
         """Whether states that cannot be part of a better design may be dropped."""
         self._met: set[Design] = set()
+        self._pool: dict[Design, float] = {}
         self._numbers = count()
         self.boxes = 0
 
@@ -108,7 +112,13 @@ class _Search:
         if found is None:
             return
         figures = self.programme.figures(found)
-        if figures.score > self.score and not self.programme.excess(figures):
+        if self.programme.excess(figures) or figures.score == -math.inf:
+            return
+        self._pool[found] = figures.score
+        if len(self._pool) > 2 * _POOL:
+            ranked = sorted(self._pool.items(), key=lambda entry: -entry[1])
+            self._pool = dict(ranked[:_POOL])
+        if figures.score > self.score:
             self.design, self.score = found, figures.score
 
     @property
@@ -218,6 +228,7 @@ class _Search:
             progress=progress,
             solver="dp",
             prices=self.top,
+            pool=tuple(sorted(self._pool, key=lambda design: -self._pool[design])[:_POOL]),
             optimal=progress.gap <= self.gap,
         )
 

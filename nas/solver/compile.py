@@ -1,8 +1,8 @@
 """A grammar's chains of stages, stated as programmes.
 
 The items of the start's alternatives are the layers. A state is what leaves an item with the
-variables that later items and constraints look at; a mode is a policy (`nas.solver.policy`), so that
-all blocks that an item repeats are alike. Every combination is derived, traced and priced.
+variables that later items and constraints look at; a mode is a policy (`nas.solver.policy`), so
+that all blocks that an item repeats are alike. Every combination is derived, traced and priced.
 
 A programme is a part of its space, which it states: of the start's variables it holds so many
 values, evenly spread in logarithm, and of the blocks those that are best at some ratio of prices.
@@ -10,15 +10,15 @@ values, evenly spread in logarithm, and of the blocks those that are best at som
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from hwprofile.blocks import BlockCost, BlockTable
+from nas.solver.combinations import Attributes, ChainError, Combinations, State, Way
 from nas.solver.policy import Answering, Label, Policy, worthwhile
-from nas.solver.programme import Again, Array, Design, Layer, Programme, Resource, Sum
+from nas.solver.programme import Design, Layer, Programme, Resource
 from predictors.entropy import (
     BITS,
     DEPTH_PENALTY,
@@ -42,53 +42,6 @@ VALUES = 16
 MODES = 24
 """Kinds of blocks that it holds for each item, at most."""
 
-State = tuple[TensorSpec, Scope]
-"""What leaves an item, and the variables that are looked at behind it."""
-
-
-class ChainError(ValueError):
-    """A space, or an alternative of its start, that cannot be stated as a chain of stages."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """How a layer's combination is derived."""
-
-    spec: TensorSpec
-    scope: Scope
-    policy: Policy
-    base: int | None
-    """The first count; None where nothing is counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attributes:
-    """What some blocks add up to."""
-
-    entropy: float
-    log_width: float
-    convs: float
-    costs: tuple[float, ...]
-    kept: int
-    """Blocks that keep their shape."""
-    heights: frozenset[int]
-    """Heights that leave the blocks; none where vectors do."""
-
-    def less(self, other: Attributes) -> Attributes:
-        """What this has beyond another."""
-        return Attributes(
-            self.entropy - other.entropy,
-            self.log_width - other.log_width,
-            self.convs - other.convs,
-            tuple(a - b for a, b in zip(self.costs, other.costs, strict=True)),
-            self.kept - other.kept,
-            self.heights,
-        )
-
-    def figures(self) -> list[float]:
-        """Entropy, convolutions, costs."""
-        return [self.entropy, self.convs, *self.costs]
-
 
 @dataclass(frozen=True, eq=False)
 class Chain:
@@ -98,14 +51,15 @@ class Chain:
     index: int
     """Which alternative."""
     programme: Programme
-    ways: tuple[Mapping[tuple[int, int, int], _Way], ...]
+    ways: tuple[Mapping[tuple[int, int, int], Way], ...]
     """By layer: how (source, target, mode) is derived."""
     table: Table
 
     def architecture(self, design: Design) -> Architecture:
         """The tree of a design."""
         alternative = self.grammar.rules[self.grammar.start].alternatives[self.index]
-        groups, scope = [], ()
+        groups: list[tuple[Node, ...]] = []
+        scope: Scope = ()
         for item, ways, step in zip(alternative.items, self.ways, design, strict=True):
             way = ways[step.source, step.target, step.mode]
             count = None if way.base is None else way.base + step.copies
@@ -157,7 +111,7 @@ class Compiler:
 
     def _chain(self, index: int, alternative: Alternative) -> Chain:
         states: dict[State, int] = {(self.grammar.input, ()): 0}
-        layers: list[_Raw] = []
+        layers: list[Combinations] = []
         for place, item in enumerate(alternative.items):
             raw = self._layer(alternative, place, item, states)
             layers.append(raw)
@@ -178,7 +132,7 @@ class Compiler:
 
     def _layer(
         self, alternative: Alternative, place: int, item: Item, sources: Mapping[State, int]
-    ) -> _Raw:
+    ) -> Combinations:
         """All combinations of one item."""
         known = needs(alternative, 0)[place]
         entered = [
@@ -189,7 +143,7 @@ class Compiler:
         if not entered:
             raise ChainError(f"no values of the variables keep the constraints at '{item.symbol}'")
         policies = self._worthwhile(item, [(spec, scope) for _, spec, scope in entered])
-        raw = _Raw(item.symbol, len(sources))
+        raw = Combinations(item.symbol, len(sources))
         for number, spec, scope in entered:
             for policy, base in policies:
                 made = self._made(item, scope, spec, policy, base)
@@ -201,7 +155,7 @@ class Compiler:
                     continue  # a scale would end within the item
                 state = (out, live(alternative, 0, place + 1, scope))
                 again = self._again(item, scope, spec, policy, base)
-                raw.add(number, state, policy, _Way(spec, scope, policy, base), first, again)
+                raw.add(number, state, policy, Way(spec, scope, policy, base), first, again)
         if not raw.ways:
             raise ChainError(f"'{item.symbol}' fits no shape that reaches it")
         return raw
@@ -331,7 +285,7 @@ class Compiler:
             frozenset(heights),
         )
 
-    def _stated(self, raws: Sequence[_Raw]) -> list[Layer]:
+    def _stated(self, raws: Sequence[Combinations]) -> list[Layer]:
         """The layers, with the scales that end behind them."""
         heights = [raw.heights() for raw in raws]
         last = max(i for i, height in enumerate(heights) if height)
@@ -357,121 +311,6 @@ class Compiler:
         ]
 
 
-class _Raw:
-    """The combinations of a layer, before they stand in arrays."""
-
-    def __init__(self, name: str, sources: int) -> None:
-        self.name, self.sources = name, sources
-        self.targets: dict[State, int] = {}
-        self.modes: dict[tuple[frozenset[tuple[Label, object]], int], int] = {}
-        self.ways: dict[tuple[int, int, int], _Way] = {}
-        self.first: dict[tuple[int, int, int], Attributes] = {}
-        self.more: dict[tuple[int, int], tuple[Attributes, int]] = {}
-        self.entered: dict[int, TensorSpec] = {}
-
-    def add(
-        self,
-        source: int,
-        state: State,
-        policy: Policy,
-        way: _Way,
-        first: Attributes,
-        again: tuple[Attributes, int] | None,
-    ) -> None:
-        """Another combination; alike ones from one state to another become modes of their own."""
-        target = self.targets.setdefault(state, len(self.targets))
-        self.entered[source] = way.spec
-        copy = 0
-        while True:
-            key = (frozenset(policy.items()), copy)
-            mode = self.modes.setdefault(key, len(self.modes))
-            if (source, target, mode) not in self.ways:
-                break
-            copy += 1
-        self.ways[source, target, mode] = way
-        self.first[source, target, mode] = first
-        if again is not None:
-            self.more[target, mode] = again
-
-    @property
-    def keeps(self) -> bool:
-        """Whether some block keeps its shape."""
-        return any(a.kept for a in self.first.values()) or any(
-            a.kept for a, _ in self.more.values()
-        )
-
-    def heights(self) -> set[int]:
-        """Heights that leave."""
-        return {height for a in self.first.values() for height in a.heights}
-
-    def falls(self, before: _Raw) -> bool:
-        """Whether this layer's height is another than what leaves the one before it.
-
-        Raises:
-            ChainError: for some combinations it is, for others not.
-        """
-        found = set()
-        for (source, _, _), attributes in self.first.items():
-            for height in attributes.heights:
-                found.add(height != height_of(self.entered[source]))
-        if len(found) > 1:
-            raise ChainError(
-                f"the resolution falls in some forms of '{self.name}' and not in others"
-            )
-        return found == {True}
-
-    def layer(self, resources: int, *, weight: float | None, group: int | None) -> Layer:
-        """The layer in arrays."""
-        shape = (self.sources, len(self.targets), len(self.modes))
-        allowed = np.full(shape, -math.inf)
-        tables = np.zeros((4 + resources, *shape))
-        for place, attributes in self.first.items():
-            allowed[place] = 0.0
-            tables[(slice(None), *place)] = [
-                attributes.entropy,
-                attributes.log_width,
-                attributes.convs,
-                attributes.kept,
-                *attributes.costs,
-            ]
-        again, copies = None, (0, 0)
-        if self.more:
-            copies = (0, min(most for _, most in self.more.values()))
-            again = self._again(resources, shape)
-            # What cannot be repeated has no further copies for free: it is no mode of this layer.
-            repeats = np.zeros(shape[1:], dtype=bool)
-            for here in self.more:
-                repeats[here] = True
-            allowed[:, ~repeats] = -math.inf
-        volume = None
-        if weight is not None:
-            volume = np.array([weight * _volume(spec) for spec, _ in self.targets])
-        return Layer(
-            name=self.name,
-            shape=shape,
-            entropy=Sum(whole=tables[0]),
-            log_width=Sum(whole=tables[1]),
-            convs=Sum(whole=tables[2]),
-            blocks=Sum(whole=tables[3]) if group is not None else Sum(),
-            costs=tuple(Sum(whole=table) for table in tables[4:]),
-            allowed=Sum(whole=allowed),
-            again=again,
-            copies=copies,
-            group=group,
-            volume=volume,
-        )
-
-    def _again(self, resources: int, shape: tuple[int, int, int]) -> Again:
-        entropy, log_width, convs = (np.zeros(shape[1:]) for _ in range(3))
-        costs: Array = np.zeros((resources, *shape[1:]))
-        for here, (attributes, _) in self.more.items():
-            entropy[here] = attributes.entropy
-            log_width[here] = attributes.log_width
-            convs[here] = attributes.convs
-            costs[(slice(None), *here)] = attributes.costs
-        return Again(entropy=entropy, log_width=log_width, convs=convs, costs=costs)
-
-
 def spread(values: Sequence[Value], most: int) -> list[Value]:
     """So many values of a domain, evenly spread in logarithm where they are integers."""
     if len(values) <= most:
@@ -484,10 +323,6 @@ def spread(values: Sequence[Value], most: int) -> list[Value]:
         int(np.argmin(np.abs(logs - wanted))) for wanted in np.linspace(logs[0], logs[-1], most)
     ]
     return [numbers[index] for index in dict.fromkeys(found)]
-
-
-def _volume(spec: TensorSpec) -> float:
-    return math.log(spec.channels) + 2 * math.log(max(1, height_of(spec)))
 
 
 def _joined(first: Scope, second: Scope) -> Scope:

@@ -15,20 +15,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from nas.solver.box import Box, Range
-from nas.solver.programme import Again, Array, Design, Layer, Programme, Step, Sum
+from nas.solver.box import Box
+from nas.solver.programme import Array, Design, Programme, Step
+from nas.solver.worth import Cut, Worth, extremes
 
-POINTS = 4
+POINTS = 6
 """Values of V at which the best values are kept."""
-_ROWS = 16
-"""Rows of a sum of two tables that are held at once, so that they stay in the cache."""
-_LARGE = 500_000
-"""Sums from which on single precision does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +62,7 @@ class Relaxation:
         self.limits = np.array([r.limit for r in programme.resources])
         self.scales = [i for i, layer in enumerate(programme.layers) if layer.volume is not None]
         """Layers at the ends of scales."""
-        self._blocks = [_range(layer.blocks) for layer in programme.layers]
+        self._blocks = [extremes(layer.blocks) for layer in programme.layers]
         self.convex = not programme.groups or self._least_depth() > 0
         """Whether the penalty is convex: no depth can be 0."""
         self.floor = self._floor()
@@ -78,7 +73,7 @@ class Relaxation:
         floor = low = high = 0.0
         depths = [0.0, 0.0]
         for layer, blocks in zip(self.programme.layers, self._blocks, strict=True):
-            ranges = [_range(layer.entropy)]
+            ranges = [extremes(layer.entropy)]
             if layer.again is not None:
                 many = layer.copies[1]
                 again = layer.again.entropy
@@ -135,7 +130,7 @@ class Relaxation:
         for index, layer in enumerate(layers):
             grid = np.linspace(*ranges[index], POINTS if ranges[index][1] > ranges[index][0] else 1)
             before = np.stack([self._before(index, best, box, volume) for volume in grid])
-            values = _Cut(layer, worth[index], box, index).best(grid, before)
+            values = Cut(layer, worth[index], box, index).best(grid, before)
             best.append((grid, values.T))
         volumes = self.programme.layers[-1].volume
         low, high = box.targets[-1]
@@ -196,7 +191,7 @@ class Relaxation:
             volumes = volumes + passed[low : high + 1]
         return _between(*best[index - 1], volumes)
 
-    def _worth(self, index: int, prices: Prices) -> _Worth:
+    def _worth(self, index: int, prices: Prices) -> Worth:
         later = np.array([scale >= index for scale in self.scales])
         rho = self.programme.effectiveness
         width = conv = 0.0
@@ -204,10 +199,10 @@ class Relaxation:
             width = float(prices.scales[later].sum())
             conv = float((prices.scales * (np.log(prices.depths / rho) + 1.0))[later].sum())
         copy = -prices.evenness * float(self.tangent(prices)[1][index])
-        return _Worth(width, -conv, -prices.resources / self.limits, copy)
+        return Worth(width, -conv, -prices.resources / self.limits, copy)
 
     def _design(
-        self, box: Box, best: list[tuple[Array, Array]], worth: list[_Worth], end: int
+        self, box: Box, best: list[tuple[Array, Array]], worth: list[Worth], end: int
     ) -> Design:
         """The choices that led to a state, from the last layer back."""
         volume, target = 0.0, end
@@ -218,190 +213,13 @@ class Relaxation:
                 volume += float(layer.volume[target])
             before = self._before(index, best, box, volume)
             first = box.targets[index - 1][0] if index else 0
-            cut = _Cut(layer, worth[index], box, index, (target, target))
+            cut = Cut(layer, worth[index], box, index, (target, target))
             source, mode = cut.arrive(volume, before)
             copies = cut.count(volume, mode if cut.again and cut.again.rest.shape[1] > 1 else 0)
             mode += box.modes[index][0]
             steps.append(Step(first + source, target, mode, copies))
             target = first + source
         return tuple(reversed(steps))
-
-
-@dataclass(frozen=True, slots=True)
-class _Worth:
-    """What a unit of each attribute is worth in a layer, the entropy's volume aside."""
-
-    log_width: float
-    convs: float
-    costs: Array
-    copy: float
-
-    def of(self, layer: Layer, part: str) -> Array:
-        """The worth of one part of a layer's first copy: source, target, pair or whole."""
-        total: Array | float = _part(layer.allowed, part)
-        if self.log_width:
-            total = total + self.log_width * _part(layer.log_width, part)
-        if self.convs:
-            total = total + self.convs * _part(layer.convs, part)
-        if self.copy:
-            total = total + self.copy * _part(layer.blocks, part)
-        for worth, cost in zip(self.costs, layer.costs, strict=True):
-            total = total + worth * _part(cost, part)
-        return np.asarray(total)
-
-    def again(self, again: Again) -> Array:
-        """The worth of one more copy, by target state and mode."""
-        own = self.log_width * again.log_width + self.convs * again.convs + self.copy
-        copies: Array = own + np.tensordot(self.costs, again.costs, axes=1)
-        return copies
-
-
-class _Part(NamedTuple):
-    """One part of a layer's worth, cut to a box: entropy, by which V is multiplied, and the rest."""
-
-    entropy: Array
-    rest: Array
-
-    def at(self, volumes: Array) -> Array:
-        """The worth at each of some V, which come first."""
-        axes = (slice(None), *[None] * max(self.entropy.ndim, self.rest.ndim))
-        worth: Array = volumes[axes] * self.entropy + self.rest
-        return worth
-
-
-class _Cut:
-    """A layer's worth at some prices, cut to a box, for any V."""
-
-    def __init__(
-        self, layer: Layer, worth: _Worth, box: Box, index: int, targets: Range | None = None
-    ) -> None:
-        sources = box.targets[index - 1] if index else None
-        targets = targets or box.targets[index]
-        modes = box.modes[index]
-        self.copies = box.copies[index]
-        self.modes = modes[1] - modes[0] + 1
-        rows = (sources[1] - sources[0] + 1 if sources else 1, targets[1] - targets[0] + 1)
-
-        def part(name: str, *ranges: Range | None) -> _Part:
-            entropy = np.asarray(_part(layer.entropy, name), dtype=float)
-            return _Part(_cut(entropy, *ranges), _cut(worth.of(layer, name), *ranges))
-
-        self.source = part("source", sources, modes)
-        self.target = part("target", targets, modes)
-        self.pair = part("pair", sources, targets)
-        wholes = (layer.entropy, layer.allowed, layer.blocks, *layer.costs)
-        self.whole = None
-        if any(total.whole is not None for total in wholes):
-            self.whole = part("whole", sources, targets, modes)
-        self.again = None
-        if layer.again is not None:
-            self.again = _Part(
-                _cut(layer.again.entropy, targets, modes),
-                _cut(worth.again(layer.again), targets, modes),
-            )
-        self._rows = rows
-
-    def parts(self, volumes: Array, before: Array) -> tuple[Array, Array, Array, Array | None]:
-        """`[V, A, M]`, `[V, B, M]`, `[V, A, B]` and `[V, A, B, M]`; any axis may have length 1.
-
-        Args:
-            volumes: `[V]`.
-            before: `[V, A]`: best values of all layers before this one.
-        """
-        source = before[:, :, None] + _full(self.source.at(volumes), 3)
-        target = _full(self.target.at(volumes), 3)
-        if self.again is not None:
-            again = self.again.at(volumes)
-            low, high = self.copies
-            target = target + np.where(again > 0, high * again, low * again)
-        if target.shape[1] < self._rows[1]:
-            target = np.broadcast_to(target, (len(volumes), self._rows[1], target.shape[2]))
-        pair = _full(self.pair.at(volumes), 3)
-        whole = None if self.whole is None else _full(self.whole.at(volumes), 4)
-        return source, target, pair, whole
-
-    def best(self, volumes: Array, before: Array) -> Array:
-        """`[V, B]`: the best value by target state, over sources, modes and copies."""
-        source, target, pair, whole = self.parts(volumes, before)
-        if whole is not None:
-            every = whole + source[:, :, None] + target[:, None] + pair[..., None]
-            found: Array = every.max(axis=(1, 3))
-            return found
-        if source.shape[2] == 1 or target.shape[2] == 1:
-            both = source.max(axis=2)[:, :, None] + target.max(axis=2)[:, None]
-        else:
-            both = np.stack([_longest(s, t) for s, t in zip(source, target, strict=True)])
-        best: Array = (both + pair).max(axis=1)
-        return best
-
-    def arrive(self, volume: float, before: Array) -> tuple[int, int]:
-        """Source and mode, counted from the box's first, of the best way to its only target."""
-        source, target, pair, whole = self.parts(np.array([volume]), before[None])
-        every = source[0] + target[0] + pair[0]
-        if whole is not None:
-            every = every + whole[0, :, 0]
-        every = np.broadcast_to(every, (len(every), self.modes))
-        a, m = np.unravel_index(int(np.argmax(every)), every.shape)
-        return int(a), int(m)
-
-    def count(self, volume: float, mode: int) -> int:
-        """Copies of the only target's mode, counted from the box's first."""
-        if self.again is None:
-            return self.copies[0]
-        worth = self.again.at(np.array([volume]))[0, 0, mode]
-        return self.copies[1] if worth > 0 else self.copies[0]
-
-
-def _range(total: Sum) -> tuple[float, float]:
-    """Bounds of a sum's numbers."""
-    parts = [total.source, total.target, total.pair, 0.0 if total.whole is None else total.whole]
-    return sum(float(np.min(p)) for p in parts), sum(float(np.max(p)) for p in parts)
-
-
-def _part(total: Sum, part: str) -> Array | float:
-    found: Array | float | None = getattr(total, part)
-    return 0.0 if found is None else found
-
-
-def _cut(array: Array, *ranges: Range | None) -> Array:
-    """The part of an array that lies in ranges; axes of length 1 stay, and so does a number."""
-    if not array.ndim:
-        return array
-    cuts = [
-        slice(None) if range_ is None or size == 1 else slice(range_[0], range_[1] + 1)
-        for range_, size in zip(ranges, array.shape, strict=True)
-    ]
-    cut: Array = array[tuple(cuts)]
-    return cut
-
-
-def _full(array: Array, axes: int) -> Array:
-    """An array of one axis with further ones of length 1; others as they are."""
-    return array.reshape(-1, *[1] * (axes - 1)) if array.ndim < axes else array
-
-
-def _longest(source: Array, target: Array) -> Array:
-    """`[A, B]`: the largest source[a, m] + target[b, m] over all m, or a little more.
-
-    Large tables are added up in single precision, which is twice as fast; what that may round off
-    is added to the result, so that it remains an upper bound.
-    """
-    size = len(source) * target.size
-    kind, slack = (np.float64, 0.0) if size < _LARGE else (np.float32, 4e-7)
-    from_ = torch.from_numpy(source.astype(kind, copy=False))
-    to = torch.from_numpy(np.ascontiguousarray(target, dtype=kind))
-    both = torch.empty((len(from_), len(to)), dtype=from_.dtype)
-    sums = torch.empty((_ROWS, *to.shape), dtype=from_.dtype)
-    for first in range(0, len(from_), _ROWS):
-        rows = from_[first : first + _ROWS, None]
-        torch.add(rows, to, out=sums[: len(rows)])
-        torch.amax(sums[: len(rows)], dim=2, out=both[first : first + _ROWS])
-    found: Array = both.numpy().astype(np.float64)
-    if slack:
-        finite = np.isfinite(source).any() and np.isfinite(target).any()
-        largest = max(np.abs(x[np.isfinite(x)]).max() for x in (source, target)) if finite else 0.0
-        found += slack * largest
-    return found
 
 
 def _between(grid: Array, values: Array, volumes: Array) -> Array:

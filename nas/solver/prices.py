@@ -110,7 +110,7 @@ def tighten(
     if result.bound < relaxation.floor:
         result.bound = -math.inf
     if not result.designs:
-        result.designs, result.weights = [found.design], [1.0]
+        result.designs, result.weights = result.seen[-1:], [1.0]
     result.prices = best
     return result
 

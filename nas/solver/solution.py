@@ -9,6 +9,10 @@ from nas.solver.lagrange import Prices
 from nas.solver.programme import Design
 
 
+class NoDesignError(RuntimeError):
+    """No design of the programmes keeps all bounds, or none was found in time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far a solver is."""
@@ -21,6 +25,11 @@ class Progress:
     """Since the solver began."""
     boxes: int
     """Parts of the space that were bounded."""
+
+    @property
+    def design_known(self) -> bool:
+        """Whether there is a design yet."""
+        return self.score > -math.inf
 
     @property
     def gap(self) -> float:
@@ -42,5 +51,7 @@ class Solution:
     """Which solver answered."""
     prices: Prices | None = None
     """Prices of the bounds at which the whole space is bounded best."""
+    pool: tuple[Design, ...] = ()
+    """Feasible designs that were met, the best first; the first is `design`."""
     optimal: bool = False
     """Whether the gap that was asked for is proven; else the time ran out."""

@@ -9,6 +9,7 @@ STRATEGIES: Mapping[str, str] = MappingProxyType(
     {
         "evolution": "nas.strategies.evolution:EvolutionStrategy",
         "random": "nas.strategies.random:RandomStrategy",
+        "solve": "nas.strategies.solve:SolveStrategy",
         "tpe": "nas.strategies.tpe:TPEStrategy",
     }
 )

@@ -76,9 +76,12 @@ TRANSFORMERS: Mapping[str, Published] = {
     "vit_res_tiny": row("vit", 42_012_736, "arXiv 2109.00642; the authors' code", _vit_res_tiny),
     **{
         f"glnet_{name}": row(
-            "hybrid", count, "arXiv 2411.14429; the authors' code", partial(_glnet, *sizes)
+            "hybrid",
+            count,
+            "arXiv 2411.14429; the authors' code",
+            partial(_glnet, layout, widths, depths, ratio),
         )
-        for name, *sizes, count in _GLNETS
+        for name, layout, widths, depths, ratio, count in _GLNETS
     },
     **{
         f"crossvit_{name}": row(

@@ -5,11 +5,11 @@ from random import Random
 
 import numpy as np
 import pytest
+from random_programmes import best, designs, random_programme
 
 from nas.solver.box import whole
 from nas.solver.branch import branch
 from nas.solver.lagrange import Prices, Relaxation
-from random_programmes import best, designs, random_programme
 
 
 @pytest.mark.parametrize("seed", range(50))

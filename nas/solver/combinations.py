@@ -1,0 +1,180 @@
+"""The combinations of one layer: how each is derived, what it adds up to, and all in arrays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.solver.policy import Label, Policy
+from nas.solver.programme import Again, Array, Layer, Sum
+from predictors.entropy import height_of
+from searchspace.scope import Scope
+from searchspace.shapes import TensorSpec
+
+State = tuple[TensorSpec, Scope]
+"""What leaves an item, and the variables that are looked at behind it."""
+
+
+class ChainError(ValueError):
+    """A space, or an alternative of its start, that cannot be stated as a chain of stages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a layer's combination is derived."""
+
+    spec: TensorSpec
+    scope: Scope
+    policy: Policy
+    base: int | None
+    """The first count; None where nothing is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What some blocks add up to."""
+
+    entropy: float
+    log_width: float
+    convs: float
+    costs: tuple[float, ...]
+    kept: int
+    """Blocks that keep their shape."""
+    heights: frozenset[int]
+    """Heights that leave the blocks; none where vectors do."""
+
+    def less(self, other: Attributes) -> Attributes:
+        """What this has beyond another."""
+        return Attributes(
+            self.entropy - other.entropy,
+            self.log_width - other.log_width,
+            self.convs - other.convs,
+            tuple(a - b for a, b in zip(self.costs, other.costs, strict=True)),
+            self.kept - other.kept,
+            self.heights,
+        )
+
+    def figures(self) -> list[float]:
+        """Entropy, convolutions, costs."""
+        return [self.entropy, self.convs, *self.costs]
+
+
+class Combinations:
+    """The combinations of a layer, before they stand in arrays."""
+
+    def __init__(self, name: str, sources: int) -> None:
+        self.name, self.sources = name, sources
+        self.targets: dict[State, int] = {}
+        self.modes: dict[tuple[frozenset[tuple[Label, object]], int], int] = {}
+        self.ways: dict[tuple[int, int, int], Way] = {}
+        self.first: dict[tuple[int, int, int], Attributes] = {}
+        self.more: dict[tuple[int, int], tuple[Attributes, int]] = {}
+        self.entered: dict[int, TensorSpec] = {}
+
+    def add(
+        self,
+        source: int,
+        state: State,
+        policy: Policy,
+        way: Way,
+        first: Attributes,
+        again: tuple[Attributes, int] | None,
+    ) -> None:
+        """Another combination; alike ones from one state to another become modes of their own."""
+        target = self.targets.setdefault(state, len(self.targets))
+        self.entered[source] = way.spec
+        copy = 0
+        while True:
+            key = (frozenset(policy.items()), copy)
+            mode = self.modes.setdefault(key, len(self.modes))
+            if (source, target, mode) not in self.ways:
+                break
+            copy += 1
+        self.ways[source, target, mode] = way
+        self.first[source, target, mode] = first
+        if again is not None:
+            self.more[target, mode] = again
+
+    @property
+    def keeps(self) -> bool:
+        """Whether some block keeps its shape."""
+        return any(a.kept for a in self.first.values()) or any(
+            a.kept for a, _ in self.more.values()
+        )
+
+    def heights(self) -> set[int]:
+        """Heights that leave."""
+        return {height for a in self.first.values() for height in a.heights}
+
+    def falls(self, before: Combinations) -> bool:
+        """Whether this layer's height is another than what leaves the one before it.
+
+        Raises:
+            ChainError: for some combinations it is, for others not.
+        """
+        found = set()
+        for (source, _, _), attributes in self.first.items():
+            for height in attributes.heights:
+                found.add(height != height_of(self.entered[source]))
+        if len(found) > 1:
+            raise ChainError(
+                f"the resolution falls in some forms of '{self.name}' and not in others"
+            )
+        return found == {True}
+
+    def layer(self, resources: int, *, weight: float | None, group: int | None) -> Layer:
+        """The layer in arrays."""
+        shape = (self.sources, len(self.targets), len(self.modes))
+        allowed = np.full(shape, -math.inf)
+        tables = np.zeros((4 + resources, *shape))
+        for place, attributes in self.first.items():
+            allowed[place] = 0.0
+            tables[(slice(None), *place)] = [
+                attributes.entropy,
+                attributes.log_width,
+                attributes.convs,
+                attributes.kept,
+                *attributes.costs,
+            ]
+        again, copies = None, (0, 0)
+        if self.more:
+            copies = (0, min(most for _, most in self.more.values()))
+            again = self._again(resources, shape)
+            # What cannot be repeated has no further copies for free: it is no mode of this layer.
+            repeats = np.zeros(shape[1:], dtype=bool)
+            for here in self.more:
+                repeats[here] = True
+            allowed[:, ~repeats] = -math.inf
+        volume = None
+        if weight is not None:
+            volume = np.array([weight * _volume(spec) for spec, _ in self.targets])
+        return Layer(
+            name=self.name,
+            shape=shape,
+            entropy=Sum(whole=tables[0]),
+            log_width=Sum(whole=tables[1]),
+            convs=Sum(whole=tables[2]),
+            blocks=Sum(whole=tables[3]) if group is not None else Sum(),
+            costs=tuple(Sum(whole=table) for table in tables[4:]),
+            allowed=Sum(whole=allowed),
+            again=again,
+            copies=copies,
+            group=group,
+            volume=volume,
+        )
+
+    def _again(self, resources: int, shape: tuple[int, int, int]) -> Again:
+        entropy, log_width, convs = (np.zeros(shape[1:]) for _ in range(3))
+        costs: Array = np.zeros((resources, *shape[1:]))
+        for here, (attributes, _) in self.more.items():
+            entropy[here] = attributes.entropy
+            log_width[here] = attributes.log_width
+            convs[here] = attributes.convs
+            costs[(slice(None), *here)] = attributes.costs
+        return Again(entropy=entropy, log_width=log_width, convs=convs, costs=costs)
+
+
+def _volume(spec: TensorSpec) -> float:
+    return math.log(spec.channels) + 2 * math.log(max(1, height_of(spec)))

@@ -1,0 +1,209 @@
+"""The space of a run, stated as programmes and solved: designs, and the proof of their worth."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hwprofile.blocks import BlockTable
+from nas.solver.branch import branch
+from nas.solver.combinations import ChainError
+from nas.solver.compile import MODES, VALUES, Chain, Compiler
+from nas.solver.solution import NoDesignError, Progress, Solution
+from predictors.latency import LatencyPredictor
+from searchspace.architecture import Architecture
+from searchspace.grammar import Grammar
+from searchspace.text import from_text
+
+FORMAT, VERSION = "nas-certificate", 1
+
+Listener = Callable[[str, float, Progress | None], None]
+"""Hears what is done, how far it is from 0 to 1, and how far the bounds have closed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """What the best design takes of a bounded quantity."""
+
+    name: str
+    unit: str
+    limit: float
+    used: float
+    price: float
+    """What the bound on the score gains if the limit rises by one unit: the shadow price."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """Designs, and what is proven of the first one."""
+
+    solver: str
+    score: float
+    """Of the first design, in nats."""
+    bound: float
+    """No design of the programmes scores more."""
+    gap: float
+    """(bound - score) / |score|."""
+    seconds: float
+    """To state and to solve."""
+    optimal: bool
+    """Whether the gap that was asked for is proven; else time ran out."""
+    uses: tuple[Use, ...]
+    values: int
+    """Values that the programmes hold of each variable of the space's first rule, at most."""
+    modes: int
+    """Kinds of blocks that they hold for each item of it, at most."""
+    left_out: tuple[str, ...]
+    """Alternatives that are no chains of stages, so that nothing is proven of them."""
+    designs: tuple[str, ...]
+    """Trees as text, the best first."""
+
+    def architectures(self, grammar: Grammar) -> tuple[Architecture, ...]:
+        """The designs as trees of their space."""
+        return tuple(Architecture(space=grammar.name, root=from_text(t)) for t in self.designs)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form, with format and version."""
+        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Certificate:
+        """Read what `to_json` wrote."""
+        given = {name: value for name, value in record.items() if name not in ("format", "version")}
+        given["uses"] = tuple(Use(**use) for use in given["uses"])
+        for name in ("left_out", "designs"):
+            given[name] = tuple(given[name])
+        return cls(**given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is to be designed."""
+
+    grammar: Grammar
+    costs: BlockTable
+    latency: LatencyPredictor
+    bounds: dict[str, float]
+    """By resource, as in `Compiler`."""
+    effectiveness: float
+    quantized: bool = False
+    gap: float = 0.01
+    """The gap that is asked for."""
+    seconds: float = 60.0
+    """Time to solve, after the programmes were stated."""
+    count: int = 10
+    """Designs wanted at most."""
+
+
+def certify(task: Task, listen: Listener | None = None) -> Certificate:
+    """Solve a task.
+
+    Raises:
+        ChainError: no alternative of the space is a chain of stages, or nothing is bounded.
+        NoDesignError: no design keeps all bounds.
+    """
+    if not task.bounds:
+        raise ChainError("a programme needs a bound: give --budget, --max-params or --max-macs")
+    start = time.perf_counter()
+    compiler = Compiler(
+        task.grammar,
+        task.costs,
+        task.latency,
+        task.bounds,
+        effectiveness=task.effectiveness,
+        quantized=task.quantized,
+        listen=(lambda what, part: listen(f"state {what}", part, None)) if listen else None,
+    )
+    chains, left_out = compiler.chains()
+    if not chains:
+        raise ChainError(
+            f"no alternative of {task.grammar.name} is a chain of stages: use another --strategy "
+            f"({'; '.join(left_out)})"
+        )
+    solved = _solve(chains, task, listen)
+    best = max(solved, key=lambda pair: pair[1].progress.score)
+    bound = max(solution.progress.bound for _, solution in solved)
+    chain, solution = best
+    if solution.design is None:
+        _explain(task, bound)
+    assert solution.design is not None
+    score = solution.progress.score
+    gap = max(0.0, bound - score) / max(1e-9, abs(score))
+    return Certificate(
+        solver=solution.solver,
+        score=score,
+        bound=bound,
+        gap=gap,
+        seconds=time.perf_counter() - start,
+        optimal=gap <= task.gap,
+        uses=_uses(chain, solution),
+        values=VALUES,
+        modes=MODES,
+        left_out=tuple(left_out),
+        designs=_texts(solved, task.count),
+    )
+
+
+def _solve(
+    chains: list[Chain], task: Task, listen: Listener | None
+) -> list[tuple[Chain, Solution]]:
+    """Each chain's solution; what one takes less of the time, the later ones have."""
+    solved = []
+    end = time.perf_counter() + task.seconds
+    for index, chain in enumerate(chains):
+        share = (end - time.perf_counter()) / (len(chains) - index)
+
+        def hear(progress: Progress, share: float = share, index: int = index) -> None:
+            if listen:
+                part = (index + min(1.0, progress.seconds / max(share, 1e-9))) / len(chains)
+                listen("solve", part, progress)
+
+        solution = branch(chain.programme, gap=task.gap, seconds=max(1.0, share), listen=hear)
+        solved.append((chain, solution))
+    return solved
+
+
+def _explain(task: Task, bound: float) -> None:
+    bounds = ", ".join(f"{name} <= {limit:g}" for name, limit in task.bounds.items())
+    bounds += f", effectiveness <= {task.effectiveness:g}"
+    if bound == -math.inf:
+        raise NoDesignError(
+            f"no chain of stages of {task.grammar.name} keeps {bounds}: that is proven for the "
+            "values and blocks that the programme holds; loosen a bound, or use another --strategy"
+        )
+    raise NoDesignError(
+        f"no design of {task.grammar.name} that keeps {bounds} was found in {task.seconds:g} s: "
+        "raise --solve-seconds, loosen a bound, or use another --strategy"
+    )
+
+
+def _uses(chain: Chain, solution: Solution) -> tuple[Use, ...]:
+    assert solution.design is not None
+    figures = chain.programme.figures(solution.design)
+    prices = solution.prices
+    return tuple(
+        Use(
+            name=resource.name,
+            unit=resource.unit,
+            limit=resource.limit,
+            used=figures.used[index],
+            price=0.0 if prices is None else float(prices.resources[index]) / resource.limit,
+        )
+        for index, resource in enumerate(chain.programme.resources)
+    )
+
+
+def _texts(solved: list[tuple[Chain, Solution]], count: int) -> tuple[str, ...]:
+    ranked = sorted(
+        (
+            (chain.programme.figures(design).score, number, index, chain, design)
+            for number, (chain, solution) in enumerate(solved)
+            for index, design in enumerate(solution.pool)
+        ),
+        key=lambda entry: (-entry[0], *entry[1:3]),
+    )
+    texts = dict.fromkeys(entry[3].architecture(entry[4]).text for entry in ranked[: 3 * count])
+    return tuple(texts)[:count]
