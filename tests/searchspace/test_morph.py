@@ -270,7 +270,10 @@ SPACES = {
         {"kernel", "width", "depth"},
     ),
     "conv_resnet": (
-        {"width": (32, 64), "mid": (16, 32), "more": (0, 2)},
+        {
+            **{"width": (32, 64), "mid": (16, 32), "more": (0, 2)},
+            **{"even": (32, 48), "fine": (16, 32), "inner": (64, 96), "deep": (0, 2)},
+        },
         {"kernel", "width", "depth"},
     ),
     "mobile": (
