@@ -12,6 +12,7 @@ from itertools import islice, product
 from searchspace import draws
 from searchspace.fillings import FILLINGS, SCOPES, Fillings, holds, scopes
 from searchspace.grammar import Domain, Drawn, Grammar, Item, evaluate
+from searchspace.layouts import WIDER
 from searchspace.tree import PRIMITIVE, Node, Value
 
 _NEXT = 4
@@ -24,8 +25,9 @@ Change = tuple[str, str, Node]
 def changes(grammar: Grammar, root: Node) -> Iterator[Change]:
     """The trees, some of them perhaps no derivations of the grammar, with place and change.
 
-    Of integers the next larger values are tried and twice the value; of what repeats, one copy more
-    of the last; of rules, alternatives that hold what is there, and what they can hold beside it.
+    Of integers the next larger values are tried and twice the value, of words those for larger
+    kernels; of what repeats, one copy more of the last; of rules, alternatives that hold what
+    is there, and what they can hold beside it.
     """
     yield from _Changes(grammar).rule(root, root.symbol)
 
@@ -202,6 +204,6 @@ def _with(node: Node, children: tuple[tuple[Node, ...], ...]) -> Node:
 
 def _larger(domain: Domain, value: Value) -> list[Value]:
     if not isinstance(value, int):
-        return []
+        return [word for word in domain.values if word in WIDER.get(value, ())]
     above = sorted(v for v in domain.values if isinstance(v, int) and v > value)
     return [*above[:_NEXT], *(v for v in above[_NEXT:] if v == 2 * value)]

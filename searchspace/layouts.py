@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from searchspace.primitives.convolution import DILATED_BRANCHES
-from searchspace.tree import Node
+from searchspace.tree import Node, Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +43,22 @@ class Layout:
     """Whether the channels must stay as they are."""
     by_position: bool = False
     """Whether heads are counted, all of one width."""
+    kernels: bool = False
+    """Whether a word may follow by `WIDER`, and tensors without letters get zeros round kernels."""
     partner: Callable[[str, Node, Node], str | None] | None = None
     """Name of the old tensor for a new one, where they differ; None for a new branch without any.
 
     Gets the name, the old layer and the new one; raises `LookupError` where old ones are left over.
     """
 
+
+WIDER: Mapping[Value, tuple[Value, ...]] = {
+    "conv1": ("conv3",),
+    "conv1x3": ("conv1x7",),
+    "separable3": ("separable5", "separable7"),
+    "separable5": ("separable7",),
+}
+"""Words for the same layers with larger kernels."""
 
 _NORM = {"weight": "c", "bias": "c"}
 _BATCH_NORM = {**_NORM, "running_mean": "c", "running_var": "c", "num_batches_tracked": ""}
@@ -241,9 +251,10 @@ LAYOUTS: Mapping[str, Layout] = {
     "position": Layout(weights={"embedding": "..c"}),
     "learned_position": Layout(weights={"embedding": "..c"}),
     "class_token": Layout(weights={"token": "..c"}),
+    "nasnet_cell": Layout(kernels=True, fixed=True),
     "token_pool": Layout(weights={"score.weight": ".i", "score.bias": "."}),
 }
-"""Layouts by primitive. Without `weights` a layer must stay as it is, but it may be new."""
+"""Layouts by primitive. Without `weights` or `kernels` a layer must stay as it is, or be new."""
 
 ANY_CHANNELS = frozenset(
     {

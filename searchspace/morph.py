@@ -39,7 +39,7 @@ from searchspace.flows import MorphError
 from searchspace.grammar import Grammar
 from searchspace.shapes import ShapeError, TensorSpec
 from searchspace.transfer import transfer
-from searchspace.tree import Node, Value
+from searchspace.tree import Node
 
 __all__ = ["Morph", "MorphError", "morphs", "transfer"]
 
@@ -63,8 +63,9 @@ def morphs(
 ) -> list[Morph]:
     """All changes of one place that `transfer` can make, each architecture once.
 
-    Of integers the next few larger values are tried and twice the value; of what repeats, one copy
-    more of the last; of rules, other alternatives that hold what is there.
+    Of integers the next few larger values are tried and twice the value, of words those for larger
+    kernels; of what repeats, one copy more of the last; of rules, other alternatives that hold what
+    is there.
 
     Args:
         grammar: the space.
@@ -99,10 +100,14 @@ def _kind(actions: Sequence[Action]) -> str | None:
     grown = [action for action in actions if action.kind == "map" and action.node != action.before]
     if not grown:
         return None
-    return "kernel" if any(_kernel(a.node) != _kernel(a.before) for a in grown) else "width"
+    return "kernel" if any(map(_kernel, grown)) else "width"
 
 
-def _kernel(node: Node | None) -> Value | None:
-    if node is None:
-        return None
-    return primitive_of(node).named(node.values).get("kernel")
+def _kernel(action: Action) -> bool:
+    """Whether a kernel grows. Words change for nothing else."""
+    assert action.before is not None
+    names = [parameter.name for parameter in primitive_of(action.node).parameters]
+    changes = zip(names, action.before.values, action.node.values, strict=True)
+    return any(
+        old != new and (name == "kernel" or isinstance(new, str)) for name, old, new in changes
+    )

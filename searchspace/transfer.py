@@ -88,10 +88,11 @@ def _map(action: Action, before: nn.Module, after: nn.Module) -> None:
                 tensor.zero_()  # a branch that there was not
             continue
         value = old[partner]
-        for axis, letter in enumerate(layout.weights[name]):
+        letters = layout.weights.get(name, "..kk" if layout.kernels and tensor.dim() == 4 else "")
+        for axis, letter in enumerate(letters):
             size = tensor.shape[axis]
             value = _along(axis, letter, value, size, entering.copies, action.leaving)
-        if name in layout.absorbs or "i" in layout.weights[name]:
+        if name in layout.absorbs or "i" in letters:
             value = value / entering.factor
         tensor.copy_(value)
 

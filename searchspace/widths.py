@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from searchspace.build import primitive_of
 from searchspace.flows import Copies, Flow, MorphError, spread
-from searchspace.layouts import GATES, Layout
+from searchspace.layouts import GATES, WIDER, Layout
 from searchspace.tree import Node, Value
 
 _BY_MODE = ("last_linear", "mode_norm", "learned_position")
@@ -30,7 +30,9 @@ def leaving(layout: Layout, old: Node, new: Node, entering: Flow) -> Copies:
                 f"the {key} of '{name}' must not go from {before[key]} to {after[key]}"
             )
     summed = any("i" in letters for letters in layout.weights.values())
-    if not layout.weights or (entering.factor != 1 and not (summed or layout.absorbs)):
+    if not (layout.weights or layout.kernels) or (
+        entering.factor != 1 and not (summed or layout.absorbs)
+    ):
         raise MorphError(f"'{name}' must stay as it is, and what enters it")
     if entering.factor != 1 and name in (*GATES, "token_pool"):
         raise MorphError(f"'{name}' must get what it got")
@@ -44,6 +46,8 @@ def leaving(layout: Layout, old: Node, new: Node, entering: Flow) -> Copies:
 
 
 def _grown(old: Value, new: Value, key: str, layout: Layout) -> bool:
+    if layout.kernels and new in WIDER.get(old, ()):
+        return True
     if key not in layout.grows or not isinstance(old, int) or not isinstance(new, int):
         return False
     return new > old and (key != "kernel" or (old % 2 == 1 and new % 2 == 1))

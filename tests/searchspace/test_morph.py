@@ -93,6 +93,22 @@ def tree(text: str) -> Architecture:
         ("inception_depthwise(3)", "inception_depthwise(7)", image(16, 9, 9)),
         ("conv_tokens(6,3,1)", "conv_tokens(6,5,1)", IMAGE),
         *(
+            (
+                f"nasnet_cell(2,4,4,{stride},1,0,{before})",
+                f"nasnet_cell(2,4,4,{stride},1,0,{after})",
+                IMAGE,
+            )
+            for stride in (1, 2)
+            for before, after in (
+                (
+                    "0,conv1,1,separable3,0,conv1x3,2,max3,3,separable5,1,conv1,"
+                    "2,identity,4,dilated3,5,separable3,0,average3",
+                    "0,conv3,1,separable7,0,conv1x7,2,max3,3,separable7,1,conv3,"
+                    "2,identity,4,dilated3,5,separable5,0,average3",
+                ),
+            )
+        ),
+        *(
             (f"dilated_reparam({a})", f"dilated_reparam({b})", image(3, 18, 18))
             for a, b in ((5, 7), (7, 9), (9, 11), (11, 13), (5, 13))
         ),
@@ -284,9 +300,9 @@ SPACES = {
     "hybrid": ({"heads": (1, 2), "cross": (2, 3), "depth": (1, 2)}, {"kernel", "width", "depth"}),
     "nasbench201": ({}, {"kernel", "branch"}),
     "einspace": ({}, {"depth", "branch"}),
-    # Fixed but for the places of the pools, and cells that are one layer each.
+    # Fixed but for the places of the pools.
     "pooling": ({}, set()),
-    "nasnet": ({}, set()),
+    "nasnet": ({"quarter": (4, 4), "depth": (0, 1), "drop": (0, 0)}, {"kernel"}),
 }
 
 
