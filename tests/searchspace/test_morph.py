@@ -306,8 +306,11 @@ SPACES = {
 }
 
 
-SIZES = {"vit": 32, "hybrid": 32, "einspace": 32}
-"""Pixels in a row of their inputs; 16 for the others."""
+SIZES = {"vit": 32, "hybrid": 32, "einspace": 32, "nasnet": 64}
+"""Pixels in a row of their inputs; 16 for the others.
+
+NASNet halves five times, and batch norms of a pixel or two in training would magnify rounding.
+"""
 
 
 @cache
