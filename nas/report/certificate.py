@@ -28,8 +28,8 @@ def certificate_lines(record: Mapping[str, Any]) -> Iterator[str]:
     if not record["optimal"]:
         yield "the gap asked for was not reached in time: raise --solve-seconds to close it further"
     yield (
-        f"the proof is about stages of equal blocks, {record['values']} values of each width and "
-        f"{record['modes']} kinds of blocks at most; the space has more"
+        f"the proof is about {record['values']} values of each variable of the space's first rule "
+        f"and {record['modes']} kinds of blocks for each of its items, at most; the space has more"
     )
     for fault in record["left_out"]:
         yield f"not part of the proof: {fault}"

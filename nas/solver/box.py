@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,30 +32,36 @@ class Box:
             for (low, high), value in zip(getattr(self, kind), values(design, kind), strict=True)
         )
 
-    @property
-    def single(self) -> bool:
-        """Whether no two designs of it differ."""
-        return all(low == high for kind in _KINDS for low, high in getattr(self, kind))
+    def single(self, mixed: Collection[int] = ()) -> bool:
+        """Whether no two designs of it differ, but for the modes of `mixed` layers."""
+        return not any(length for length, _, _ in self._lengths(mixed))
 
-    def cut(self, designs: Sequence[Design], weights: Sequence[float]) -> tuple[Box, Box]:
+    def _lengths(self, mixed: Collection[int]) -> Iterator[tuple[int, str, int]]:
+        for kind in _KINDS:
+            for index, (low, high) in enumerate(getattr(self, kind)):
+                if kind != "modes" or index not in mixed:
+                    yield high - low, kind, index
+
+    def cut(
+        self, designs: Sequence[Design], weights: Sequence[float], mixed: Collection[int] = ()
+    ) -> tuple[Box, Box]:
         """Two boxes that share nothing, cut where weighted designs of this box disagree most.
 
-        Where they agree on everything, the longest range is halved.
+        Where they agree on everything, the longest range is halved. The modes of `mixed` layers,
+        whose copies may be of several, are never cut.
         """
         for kind in _KINDS:
             ranges: tuple[Range, ...] = getattr(self, kind)
             table = np.array([values(design, kind) for design in designs], dtype=float)
             mean = np.average(table, axis=0, weights=weights)
             spread = np.average((table - mean) ** 2, axis=0, weights=weights)
+            if kind == "modes":
+                spread[list(mixed)] = 0.0
             index = int(np.argmax(spread))
             if spread[index] > 1e-9:
                 low, high = ranges[index]
                 return self._halves(kind, index, int(min(max(mean[index] // 1, low), high - 1)))
-        length, kind, index = max(
-            (high - low, kind, index)
-            for kind in _KINDS
-            for index, (low, high) in enumerate(getattr(self, kind))
-        )
+        length, kind, index = max(self._lengths(mixed))
         if not length:
             raise ValueError("a box of one design cannot be cut")
         return self._halves(kind, index, sum(getattr(self, kind)[index]) // 2)

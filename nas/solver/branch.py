@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -19,6 +19,7 @@ import numpy as np
 from nas.solver.box import Box, whole
 from nas.solver.coarse import Coarse, thin
 from nas.solver.lagrange import Prices, Relaxation
+from nas.solver.mix import Mixed, mix
 from nas.solver.polish import improve
 from nas.solver.prices import Tightened, first_prices, tighten
 from nas.solver.programme import Design, Programme, Step
@@ -29,6 +30,8 @@ FEW = 64
 _POLISHED = 30
 """Every so many designs met, one is bettered by local search."""
 
+_BLENDED = 2
+"""Designs of a box whose copies are shared out."""
 _POOL = 50
 """Feasible designs that are kept."""
 
@@ -41,6 +44,7 @@ def branch(
     gap: float = 1e-3,
     seconds: float = 60.0,
     seeds: Iterable[Design] = (),
+    mixed: Collection[int] = (),
     listen: Listener | None = None,
 ) -> Solution:
     """Solve a programme.
@@ -50,14 +54,15 @@ def branch(
         gap: stop where (bound - score) / score is proven to be at most this.
         seconds: stop after about this long, with the gap that was reached.
         seeds: designs to begin with.
+        mixed: layers whose copies may be of several modes; the bound holds for such designs too.
         listen: hears of the progress.
     """
-    search = _Search(programme, gap, time.perf_counter(), listen)
+    search = _Search(programme, gap, time.perf_counter(), listen, mixed)
     for seed in seeds:
         search.offer(seed)
     coarse = thin(programme, FEW)
     if coarse is not None:
-        inner = _Search(coarse.programme, max(gap, 3e-3), search.start, None)
+        inner = _Search(coarse.programme, max(gap, 3e-3), search.start, None, mixed)
         inner.whole = False
         inner.begin()
         inner.run(seconds * 0.35)
@@ -87,12 +92,20 @@ class _Search:
     """One run of branch and bound."""
 
     def __init__(
-        self, programme: Programme, gap: float, start: float, listen: Listener | None
+        self,
+        programme: Programme,
+        gap: float,
+        start: float,
+        listen: Listener | None,
+        mixed: Collection[int] = (),
     ) -> None:
+        self.mixed = frozenset(mixed)
+        self.blend: Mixed | None = None
+        """The best design with unlike copies, where it is better than all others."""
         self.programme, self.gap, self.start, self.listen = programme, gap, start, listen
         self.relaxation = Relaxation(programme)
         self.design: Design | None = None
-        self.score = -math.inf
+        self.score = self._alone = -math.inf
         self.parts: list[_Part] = []
         self.left: list[_Part] = []
         """Parts that keep the gap."""
@@ -118,8 +131,10 @@ class _Search:
         if len(self._pool) > 2 * _POOL:
             ranked = sorted(self._pool.items(), key=lambda entry: -entry[1])
             self._pool = dict(ranked[:_POOL])
+        if self.design is None or figures.score > self._alone:
+            self.design, self._alone = found, figures.score
         if figures.score > self.score:
-            self.design, self.score = found, figures.score
+            self.score, self.blend = figures.score, None
 
     @property
     def goal(self) -> float:
@@ -167,7 +182,10 @@ class _Search:
             if part.bound <= self.goal:
                 self.left.append(part)
                 continue
-            for box in part.box.cut(part.designs, part.weights):
+            if part.box.single(self.mixed):
+                self.left.append(part)
+                continue
+            for box in part.box.cut(part.designs, part.weights, self.mixed):
                 self._bound(box, part.prices, part.designs, part.bound, steps=12)
             if self.listen:
                 self.listen(self.progress())
@@ -181,9 +199,11 @@ class _Search:
         if tight.bound == -math.inf:
             return
         self._meet(tight)
-        if box.single:
+        if box.single():
             self.offer(tight.seen[0], polish=False)
             return
+        if self.mixed:
+            self._mix(tight)
         bound = min(tight.bound, ceiling, float(tight.ends.max()))
         if self.whole and bound > self.goal:
             box = box.shrunk(tight.ends > self.goal)
@@ -202,6 +222,13 @@ class _Search:
                 self._met.add(design)
                 self.offer(design, polish=len(self._met) % _POLISHED == 1)
 
+    def _mix(self, tight: Tightened) -> None:
+        """Share out the copies of the designs that the relaxation mixes."""
+        for _, design in sorted(zip(tight.weights, tight.designs, strict=True))[-_BLENDED:]:
+            found = mix(self.programme, design, self.mixed)
+            if found is not None and found.figures.score > self.score:
+                self.score, self.blend = found.figures.score, found
+
     def _touching(self, tight: Tightened) -> Prices:
         """Prices whose tangents touch where the relaxation mixes its designs."""
         weights = np.array(tight.weights) / sum(tight.weights)
@@ -210,6 +237,11 @@ class _Search:
         return replace(
             tight.prices, depths=np.maximum(convs, 1e-3), centre=blocks if blocks.size else None
         )
+
+    def _near(self) -> tuple[Design, ...]:
+        """The designs that are mixed in the parts with the largest bounds."""
+        parts = heapq.nsmallest(20, [*self.parts, *self.left])
+        return tuple(dict.fromkeys(design for part in parts for design in part.designs))
 
     # The answer.
 
@@ -228,6 +260,8 @@ class _Search:
             progress=progress,
             solver="dp",
             prices=self.top,
+            near=self._near(),
+            blend=self.blend,
             pool=tuple(sorted(self._pool, key=lambda design: -self._pool[design])[:_POOL]),
             optimal=progress.gap <= self.gap,
         )

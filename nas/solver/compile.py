@@ -10,15 +10,16 @@ values, evenly spread in logarithm, and of the blocks those that are best at som
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from hwprofile.blocks import BlockCost, BlockTable
 from nas.solver.combinations import Attributes, ChainError, Combinations, State, Way
+from nas.solver.mix import Mixture
 from nas.solver.policy import Answering, Label, Policy, worthwhile
-from nas.solver.programme import Design, Layer, Programme, Resource
+from nas.solver.programme import Design, Layer, Programme, Resource, Step
 from predictors.entropy import (
     BITS,
     DEPTH_PENALTY,
@@ -30,6 +31,7 @@ from predictors.entropy import (
 )
 from predictors.latency import LatencyPredictor
 from searchspace.architecture import Architecture
+from searchspace.check import TreeError, check
 from searchspace.derivation import Derivation, DrawError
 from searchspace.grammar import Alternative, Grammar, Item
 from searchspace.scope import Scope, assignments, live, needs
@@ -55,20 +57,66 @@ class Chain:
     """By layer: how (source, target, mode) is derived."""
     table: Table
 
-    def architecture(self, design: Design) -> Architecture:
-        """The tree of a design."""
+    def architecture(self, design: Design, mixture: Mixture | None = None) -> Architecture:
+        """The tree of a design, some of whose copies may be of other modes."""
         alternative = self.grammar.rules[self.grammar.start].alternatives[self.index]
         groups: list[tuple[Node, ...]] = []
         scope: Scope = ()
-        for item, ways, step in zip(alternative.items, self.ways, design, strict=True):
+        for index, (item, ways, step) in enumerate(
+            zip(alternative.items, self.ways, design, strict=True)
+        ):
             way = ways[step.source, step.target, step.mode]
-            count = None if way.base is None else way.base + step.copies
-            derived = Derivation(self.table, Answering(way.policy, count), rows=True)
-            nodes, _ = derived.item(item, way.scope, way.spec)
-            groups.append(nodes)
+            nodes = self._nodes(item, way, step.copies)
+            others = [
+                (self._nodes(item, ways[step.source, step.target, mode], step.copies), count)
+                for mode, count in (mixture or {}).get(index, {}).items()
+                if mode != step.mode
+            ]
+            groups.append(with_copies(nodes, others))
             scope = _joined(scope, way.scope)
         root = Node(self.grammar.start, self.index, scope, tuple(groups))
         return Architecture(space=self.grammar.name, root=root)
+
+    def _nodes(self, item: Item, way: Way, copies: int) -> tuple[Node, ...]:
+        count = None if way.base is None else way.base + copies
+        derived = Derivation(self.table, Answering(way.policy, count), rows=True)
+        return derived.item(item, way.scope, way.spec)[0]
+
+    def mixable(self) -> list[int]:
+        """Layers in whose rows the grammar allows unlike copies."""
+        design = self._any()
+        found: list[int] = []
+        for index, step in enumerate(design or ()):
+            assert design is not None
+            modes = [m for a, b, m in self.ways[index] if (a, b) == step[:2] and m != step.mode]
+            tries = [m for m in modes if self._mixes(design, index, m)] if step.copies else []
+            if modes and len(tries) == len(modes):
+                found.append(index)
+        return found
+
+    def _any(self) -> Design | None:
+        """Some design, with as many copies as there can be."""
+        steps: list[Step] = []
+
+        def further(source: int) -> bool:
+            if len(steps) == len(self.ways):
+                return True
+            for place in self.ways[len(steps)]:
+                if place[0] == source:
+                    steps.append(Step(*place, self.programme.layers[len(steps)].copies[1]))
+                    if further(place[1]):
+                        return True
+                    steps.pop()
+            return False
+
+        return tuple(steps) if further(0) else None
+
+    def _mixes(self, design: Design, index: int, mode: int) -> bool:
+        try:
+            check(self.grammar, self.architecture(design, {index: {mode: 1}}).root)
+        except TreeError:
+            return False
+        return True
 
 
 @dataclass(slots=True)
@@ -309,6 +357,60 @@ class Compiler:
             )
             for index, raw in enumerate(raws)
         ]
+
+
+def with_copies(
+    nodes: tuple[Node, ...], others: Sequence[tuple[tuple[Node, ...], int]]
+) -> tuple[Node, ...]:
+    """Nodes whose longest row of equal copies ends with copies out of other nodes.
+
+    Args:
+        nodes: an item's.
+        others: alike ones of another policy, and how many copies of theirs there shall be.
+
+    Raises:
+        TreeError: the others have no such row in the same place.
+    """
+    if not others:
+        return nodes
+    path = max(_rows(nodes), key=lambda row: row[0])[1]
+    row = _row(nodes, path)
+    found: list[Node] = []
+    for other, count in others:
+        found += _row(other, path)[-1:] * count
+    return _replaced(nodes, path, (*row[: len(row) - len(found)], *found))
+
+
+def _rows(
+    nodes: tuple[Node, ...], path: tuple[int, ...] = ()
+) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Length and place of every row: the index of a node, then of its group, and so on."""
+    yield len(nodes), path
+    for index, node in enumerate(nodes[:1] if len(set(nodes)) == 1 else nodes):
+        if not node.is_primitive and not node.is_block:
+            for number, group in enumerate(node.children):
+                yield from _rows(group, (*path, index, number))
+
+
+def _row(nodes: tuple[Node, ...], path: tuple[int, ...]) -> tuple[Node, ...]:
+    for index, number in zip(path[::2], path[1::2], strict=True):
+        if index >= len(nodes) or number >= len(nodes[index].children):
+            raise TreeError("unlike stages have no copies to share")
+        nodes = nodes[index].children[number]
+    return nodes
+
+
+def _replaced(
+    nodes: tuple[Node, ...], path: tuple[int, ...], row: tuple[Node, ...]
+) -> tuple[Node, ...]:
+    if not path:
+        return row
+    index, number, *rest = path
+    node = nodes[index]
+    groups = list(node.children)
+    groups[number] = _replaced(groups[number], tuple(rest), row)
+    made = Node(node.symbol, node.alternative, node.values, tuple(groups), node.scheme)
+    return (*nodes[:index], made, *nodes[index + 1 :])
 
 
 def spread(values: Sequence[Value], most: int) -> list[Value]:

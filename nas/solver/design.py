@@ -12,6 +12,7 @@ from hwprofile.blocks import BlockTable
 from nas.solver.branch import branch
 from nas.solver.combinations import ChainError
 from nas.solver.compile import MODES, VALUES, Chain, Compiler
+from nas.solver.mix import mix
 from nas.solver.solution import NoDesignError, Progress, Solution
 from predictors.latency import LatencyPredictor
 from searchspace.architecture import Architecture
@@ -19,6 +20,8 @@ from searchspace.grammar import Grammar
 from searchspace.text import from_text
 
 FORMAT, VERSION = "nas-certificate", 1
+_MIXED = 10
+"""Feasible designs whose stages are mixed, beside the relaxation's."""
 
 Listener = Callable[[str, float, Progress | None], None]
 """Hears what is done, how far it is from 0 to 1, and how far the bounds have closed."""
@@ -124,13 +127,12 @@ def certify(task: Task, listen: Listener | None = None) -> Certificate:
             f"({'; '.join(left_out)})"
         )
     solved = _solve(chains, task, listen)
-    best = max(solved, key=lambda pair: pair[1].progress.score)
     bound = max(solution.progress.bound for _, solution in solved)
-    chain, solution = best
-    if solution.design is None:
+    if all(solution.design is None for _, solution in solved):
         _explain(task, bound)
-    assert solution.design is not None
-    score = solution.progress.score
+    designs = [(*entry, *pair) for pair in solved for entry in _mixed(*pair)]
+    designs.sort(key=lambda entry: -entry[0])
+    score, first, chain, solution = designs[0]
     gap = max(0.0, bound - score) / max(1e-9, abs(score))
     return Certificate(
         solver=solution.solver,
@@ -139,11 +141,11 @@ def certify(task: Task, listen: Listener | None = None) -> Certificate:
         gap=gap,
         seconds=time.perf_counter() - start,
         optimal=gap <= task.gap,
-        uses=_uses(chain, solution),
+        uses=_uses(task, chain, solution, first),
         values=VALUES,
         modes=MODES,
         left_out=tuple(left_out),
-        designs=_texts(solved, task.count),
+        designs=tuple(dict.fromkeys(entry[1] for entry in designs))[: task.count],
     )
 
 
@@ -161,7 +163,13 @@ def _solve(
                 part = (index + min(1.0, progress.seconds / max(share, 1e-9))) / len(chains)
                 listen("solve", part, progress)
 
-        solution = branch(chain.programme, gap=task.gap, seconds=max(1.0, share), listen=hear)
+        solution = branch(
+            chain.programme,
+            gap=task.gap,
+            seconds=max(1.0, share),
+            mixed=chain.mixable(),
+            listen=hear,
+        )
         solved.append((chain, solution))
     return solved
 
@@ -180,30 +188,38 @@ def _explain(task: Task, bound: float) -> None:
     )
 
 
-def _uses(chain: Chain, solution: Solution) -> tuple[Use, ...]:
-    assert solution.design is not None
-    figures = chain.programme.figures(solution.design)
+def _uses(task: Task, chain: Chain, solution: Solution, text: str) -> tuple[Use, ...]:
+    """What a design takes, and what more would be worth."""
+    costs = task.costs.costs(from_text(text))
+    used = {
+        "high_ms": task.latency.latency(costs).high,
+        "params": float(costs.params),
+        "macs": float(costs.macs),
+    }
     prices = solution.prices
     return tuple(
         Use(
             name=resource.name,
             unit=resource.unit,
             limit=resource.limit,
-            used=figures.used[index],
+            used=used[resource.name],
             price=0.0 if prices is None else float(prices.resources[index]) / resource.limit,
         )
         for index, resource in enumerate(chain.programme.resources)
     )
 
 
-def _texts(solved: list[tuple[Chain, Solution]], count: int) -> tuple[str, ...]:
-    ranked = sorted(
-        (
-            (chain.programme.figures(design).score, number, index, chain, design)
-            for number, (chain, solution) in enumerate(solved)
-            for index, design in enumerate(solution.pool)
-        ),
-        key=lambda entry: (-entry[0], *entry[1:3]),
-    )
-    texts = dict.fromkeys(entry[3].architecture(entry[4]).text for entry in ranked[: 3 * count])
-    return tuple(texts)[:count]
+def _mixed(chain: Chain, solution: Solution) -> list[tuple[float, str]]:
+    """Scores and texts of designs, the copies in their stages mixed where that is better."""
+    programme, found = chain.programme, dict[str, float]()
+    for design in solution.pool:
+        found[chain.architecture(design).text] = programme.figures(design).score
+    layers = chain.mixable()
+    for design in (*solution.near, *solution.pool[:_MIXED]) if layers else ():
+        mixed = mix(programme, design, layers)
+        if mixed is not None:
+            found[chain.architecture(design, mixed.mixture).text] = mixed.figures.score
+    if solution.blend is not None:
+        text = chain.architecture(solution.blend.design, solution.blend.mixture).text
+        found[text] = solution.blend.figures.score
+    return sorted(((score, text) for text, score in found.items()), reverse=True)

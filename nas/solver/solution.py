@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from nas.solver.lagrange import Prices
+from nas.solver.mix import Mixed
 from nas.solver.programme import Design
 
 
@@ -53,5 +54,9 @@ class Solution:
     """Prices of the bounds at which the whole space is bounded best."""
     pool: tuple[Design, ...] = ()
     """Feasible designs that were met, the best first; the first is `design`."""
+    blend: Mixed | None = None
+    """The best design if its copies are of several modes; `design` is then the best without."""
+    near: tuple[Design, ...] = ()
+    """Designs that the relaxation mixes; they need not be feasible."""
     optimal: bool = False
     """Whether the gap that was asked for is proven; else the time ran out."""

@@ -1,6 +1,7 @@
 """Branch and bound against exhaustive enumeration, and its bounds against every design."""
 
 import math
+from itertools import combinations_with_replacement, product
 from random import Random
 
 import numpy as np
@@ -10,6 +11,8 @@ from random_programmes import best, designs, random_programme
 from nas.solver.box import whole
 from nas.solver.branch import branch
 from nas.solver.lagrange import Prices, Relaxation
+from nas.solver.mix import mix
+from nas.solver.programme import Figures
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -54,3 +57,76 @@ def test_boxes_part_the_designs():
     for design in every:
         assert box.holds(design)
         assert first.holds(design) != second.holds(design)
+
+
+def mixtures(programme, design, layers):
+    """Figures of every way to share out the further copies of a design."""
+    again = [i for i in layers if programme.layers[i].again is not None and design[i].copies]
+    offered = [
+        combinations_with_replacement(
+            [
+                mode
+                for mode in range(programme.layers[i].shape[2])
+                if programme.layers[i].allowed.at(*design[i][:2], mode) == 0.0
+            ],
+            design[i].copies,
+        )
+        for i in again
+    ]
+    for choice in product(*map(list, offered)):
+        score = entropy = log_width = convs = worst = 0.0
+        used = np.zeros(len(programme.resources))
+        for index, (layer, step) in enumerate(zip(programme.layers, design, strict=True)):
+            place = step[:3]
+            score += layer.allowed.at(*place)
+            entropy += layer.entropy.at(*place)
+            log_width += layer.log_width.at(*place)
+            convs += layer.convs.at(*place)
+            used += [cost.at(*place) for cost in layer.costs]
+            modes = choice[again.index(index)] if index in again else [step.mode] * step.copies
+            for mode in modes:
+                entropy += layer.again.entropy[step.target, mode]
+                log_width += layer.again.log_width[step.target, mode]
+                convs += layer.again.convs[step.target, mode]
+                used += layer.again.costs[:, step.target, mode]
+            if layer.volume is not None:
+                score += layer.volume[step.target] * entropy
+                worst = max(worst, convs / math.exp(log_width / convs))
+        score -= programme.unevenness(programme.depths(design))
+        yield Figures(score=score, used=tuple(used), effectiveness=worst)
+
+
+@pytest.mark.parametrize("seed", range(0, 40, 4))
+def test_the_bound_holds_for_mixtures_and_the_best_is_found(seed):
+    programme = random_programme(seed)
+    layers = [i for i, layer in enumerate(programme.layers) if layer.again is not None]
+    wanted = max(
+        (
+            figures.score
+            for design in designs(programme)
+            for figures in mixtures(programme, design, layers)
+            if not programme.excess(figures)
+        ),
+        default=-math.inf,
+    )
+    solution = branch(programme, gap=1e-6, seconds=5, mixed=layers)
+    assert solution.progress.bound >= wanted * (1 - 1e-9)
+    assert solution.progress.score <= wanted * (1 + 1e-9)
+    if wanted > -math.inf:
+        assert solution.progress.score >= 0.9 * wanted
+
+
+@pytest.mark.parametrize("seed", range(0, 40, 4))
+def test_the_integer_programme_shares_copies_out_best(seed):
+    programme, random = random_programme(seed), Random(seed)
+    layers = [i for i, layer in enumerate(programme.layers) if layer.again is not None]
+    for design in random.sample(list(designs(programme)), 12):
+        every = [f.score for f in mixtures(programme, design, layers) if not programme.excess(f)]
+        found = mix(programme, design, layers)
+        if not any(design[i].copies for i in layers):
+            assert found is None
+        elif not every or max(every) == -math.inf:
+            assert found is None or found.figures.score == -math.inf
+        else:
+            assert found is not None
+            assert found.figures.score == pytest.approx(max(every), rel=1e-5)
