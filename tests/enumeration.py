@@ -143,6 +143,15 @@ def _options(scalar: Scalar, scope: Scope) -> tuple[Value, ...]:
     return scalar.domain.values if isinstance(scalar, Drawn) else (evaluate(scalar, scope),)
 
 
+FIXED = {
+    "conv_resnet": {
+        "width": "32 | 64", "mid": "16", "even": "32", "fine": "32", "inner": "64", "stride": "2",
+        "kernel": "3", "act": "relu", "step": "1 | 2",
+    }
+}  # fmt: skip
+"""Domains that are not left to chance, since few combinations keep the constraints."""
+
+
 def part_of(name: str, seed: int) -> Grammar:
     """A part of a space that ships: of each domain and rule, one choice or a few.
 
@@ -154,6 +163,8 @@ def part_of(name: str, seed: int) -> Grammar:
     random = Random(seed)
 
     def fewer(match: re.Match[str]) -> str:
+        if match[1] in FIXED.get(name, {}):
+            return f"domain {match[1]} = {FIXED[name][match[1]]}\n"
         values = [str(value) for value in whole.domains[match[1]].values[:4]]
         kept = random.sample(values, min(len(values), random.choice((1, 1, 2, 3))))
         return f"domain {match[1]} = {' | '.join(sorted(kept, key=values.index))}\n"
