@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from functools import lru_cache
 from random import Random
 
-from searchspace.grammar import Alternative, Arithmetic, Comparison, Expression, Variable
+from searchspace.grammar import (
+    COMPARE,
+    Alternative,
+    Arithmetic,
+    Comparison,
+    Expression,
+    Variable,
+    evaluate,
+)
 from searchspace.tree import Value
 
 Options = tuple[tuple[Value, int], ...]
@@ -108,7 +116,16 @@ def _allowed(
     """Values of variable `index` that keep one of the constraints that it is the last in."""
     comparison, _ = _ready(alternative, arity)[index][place]
     values = alternative.draws[index][1].values
-    return frozenset([value for value in values if comparison.holds((*scope, value))])
+    sides = []
+    for side in (comparison.left, comparison.right):
+        if len(scope) not in _in(side):
+            sides.append([evaluate(side, (*scope, values[0]))] * len(values))
+        elif isinstance(side, Variable):
+            sides.append(list(values))
+        else:
+            sides.append([evaluate(side, (*scope, value)) for value in values])
+    compare = COMPARE[comparison.operator]
+    return frozenset([value for value, a, b in zip(values, *sides, strict=True) if compare(a, b)])
 
 
 @lru_cache(maxsize=200_000)

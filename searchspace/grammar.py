@@ -114,10 +114,10 @@ class Comparison:
         """Whether it holds for the values of the rule's variables."""
         a: Any = evaluate(self.left, scope)
         b: Any = evaluate(self.right, scope)
-        return bool(_COMPARE[self.operator](a, b))
+        return bool(COMPARE[self.operator](a, b))
 
 
-_COMPARE: Mapping[str, Any] = {
+COMPARE: Mapping[str, Any] = {
     "<=": lambda a, b: a <= b,
     ">=": lambda a, b: a >= b,
     "<": lambda a, b: a < b,
@@ -125,6 +125,7 @@ _COMPARE: Mapping[str, Any] = {
     "==": lambda a, b: a == b,
     "!=": lambda a, b: a != b,
 }
+"""What each operator of a constraint states of its two sides."""
 
 
 @dataclass(frozen=True, slots=True)
