@@ -46,6 +46,7 @@ def branch(
     seeds: Iterable[Design] = (),
     mixed: Collection[int] = (),
     listen: Listener | None = None,
+    without: Iterable[Design] = (),
 ) -> Solution:
     """Solve a programme.
 
@@ -56,8 +57,10 @@ def branch(
         seeds: designs to begin with.
         mixed: layers whose copies may be of several modes; the bound holds for such designs too.
         listen: hears of the progress.
+        without: designs that do not count, as if they were not allowed.
     """
     search = _Search(programme, gap, time.perf_counter(), listen, mixed)
+    search.without = frozenset(without)
     for seed in seeds:
         search.offer(seed)
     coarse = thin(programme, FEW)
@@ -110,6 +113,8 @@ class _Search:
         self.left: list[_Part] = []
         """Parts that keep the gap."""
         self.top: Prices | None = None
+        self.without: frozenset[Design] = frozenset()
+        """Designs that do not count."""
         self.whole = True
         """Whether states that cannot be part of a better design may be dropped."""
         self._met: set[Design] = set()
@@ -122,7 +127,9 @@ class _Search:
     def offer(self, design: Design, *, polish: bool = True) -> None:
         """Take a design, or what local search makes of it, if it is better and keeps all bounds."""
         found = improve(self.programme, design) if polish else design
-        if found is None:
+        if found in self.without:  # what it was made from may be one of the others
+            found = design
+        if found is None or found in self.without:
             return
         figures = self.programme.figures(found)
         if self.programme.excess(figures) or figures.score == -math.inf:
@@ -162,6 +169,9 @@ class _Search:
             designs, prices = tight.designs, self._touching(tight)
         self.top = tight.prices
         self.boxes += 1
+        if box.single():
+            self.offer(tight.designs[0], polish=False)
+            return
         self._push(bound, box, prices, tight)
 
     def take(self, coarse: Coarse, inner: _Search) -> None:
@@ -196,12 +206,13 @@ class _Search:
         """Bound a box, and keep it if it may hold something better."""
         tight = tighten(self.relaxation, box, prices, known=known, enough=self.goal, steps=steps)
         self.boxes += 1
-        if tight.bound == -math.inf:
+        if tight.bound == -math.inf or box.single():
+            if not self.whole:  # where the whole has more designs there may be feasible ones
+                self.left.append(_Part((math.inf, next(self._numbers)), box, prices, known, []))
+            if tight.bound > -math.inf:
+                self.offer(tight.seen[0], polish=False)
             return
         self._meet(tight)
-        if box.single():
-            self.offer(tight.seen[0], polish=False)
-            return
         if self.mixed:
             self._mix(tight)
         bound = min(tight.bound, ceiling, float(tight.ends.max()))

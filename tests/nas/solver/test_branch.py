@@ -26,6 +26,16 @@ def test_it_finds_what_enumeration_finds(seed):
     assert (solution.design is None) == (wanted == -math.inf)
 
 
+@pytest.mark.parametrize("seed", [9, 98])
+def test_it_loses_nothing_where_it_begins_with_fewer_states(seed, monkeypatch):
+    monkeypatch.setattr("nas.solver.branch.FEW", 2)
+    programme = random_programme(seed)
+    wanted = best(programme)
+    solution = branch(programme, gap=1e-9, seconds=60)
+    assert solution.progress.score == pytest.approx(wanted, rel=1e-9)
+    assert solution.progress.bound == pytest.approx(wanted, rel=1e-8)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_at_any_prices_no_design_exceeds_the_bound(seed):
     programme, random = random_programme(seed), Random(seed)
