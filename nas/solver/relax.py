@@ -1,0 +1,176 @@
+"""A first design of a programme by continuous relaxation and rounding, with SLSQP.
+
+States, modes and copies are positions on continuous axes; numbers between two indices are
+interpolated linearly. What SLSQP finds is a local optimum of that, so it proves nothing: it is
+rounded and bettered by local search until it keeps all bounds. What is proven is the bound beside
+it, that of the Lagrangian relaxation of the whole programme (`nas.solver.branch` before it cuts).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from scipy.optimize import minimize
+
+from nas.solver.branch import Listener, branch
+from nas.solver.programme import Array, Design, Layer, Programme, Step
+from nas.solver.solution import Solution
+
+_STARTS = (0.5, 0.25, 0.75, 0.05)
+"""Where on every axis SLSQP begins, as a part of it."""
+
+
+def relax(
+    programme: Programme,
+    *,
+    gap: float = 1e-3,
+    seconds: float = 60.0,
+    seeds: Iterable[Design] = (),
+    listen: Listener | None = None,
+    without: Iterable[Design] = (),
+) -> Solution:
+    """A first design, and a bound on all.
+
+    Args:
+        programme: what to solve.
+        gap: whether this is proven, the answer says; nothing is searched for it.
+        seconds: SLSQP begins at no further place after this long.
+        seeds: designs to begin with.
+        listen: hears of the progress.
+        without: designs that do not count.
+    """
+    start = time.perf_counter()
+    smooth = _Smooth(programme)
+    found = [*seeds]
+    for part in _STARTS:
+        if time.perf_counter() - start > seconds:
+            break
+        found.extend(_rounded(programme, smooth.climb(part)))
+    # Without time to cut, branch and bound is its first bound, and local search from the seeds.
+    solution = branch(programme, gap=gap, seconds=0.0, seeds=found, without=without)
+    progress = replace(solution.progress, seconds=time.perf_counter() - start)
+    if listen:
+        listen(progress)
+    return replace(solution, progress=progress, solver="relax")
+
+
+class _Smooth:
+    """A programme's sums at continuous positions: `[T, 3]` of target, mode and copies."""
+
+    def __init__(self, programme: Programme) -> None:
+        self.programme = programme
+        ranges = [
+            ((0, la.shape[1] - 1), (0, la.shape[2] - 1), la.copies) for la in programme.layers
+        ]
+        self.low = np.array([low for axes in ranges for low, _ in axes], float)
+        self.high = np.array([high for axes in ranges for _, high in axes], float)
+        self._last: tuple[bytes, Array] = (b"", np.zeros(0))
+
+    def climb(self, part: float) -> Array:
+        """Positions to which SLSQP comes from some part of every axis."""
+        start = self.low + part * (self.high - self.low)
+        size = max(1.0, abs(float(self._at(start)[0])))
+        if np.array_equal(self.low, self.high):
+            found: Array = start
+            return found
+        held: dict[str, str | Callable[[Array], Array]] = {
+            "type": "ineq",
+            "fun": lambda place: self._at(place)[1:],
+        }
+        limits = list(zip(self.low, self.high, strict=True))
+        result = minimize(
+            lambda place: -self._at(place)[0] / size,
+            start,
+            method="SLSQP",
+            bounds=limits,
+            constraints=[held],
+            options={"maxiter": 60, "eps": 1e-4},
+        )
+        place: Array = np.clip(np.nan_to_num(result.x, nan=0.0), self.low, self.high)
+        return place
+
+    def _at(self, place: Array) -> Array:
+        """Score, then how far it is within each bound; the last says how much is not allowed."""
+        key = place.tobytes()
+        if self._last[0] != key:
+            self._last = key, self._sums(place.reshape(-1, 3))
+        return self._last[1]
+
+    def _sums(self, places: Array) -> Array:
+        programme = self.programme
+        raw = entropy = width = convs = out = 0.0
+        used, depths = np.zeros(len(programme.resources)), np.zeros(programme.groups)
+        within, source = [], 0.0
+        for layer, (target, mode, copies) in zip(programme.layers, places, strict=True):
+            for weight, *corner in _corners(layer, source, target, mode):
+                a, b, m = corner
+                again = layer.again
+                out += weight * math.isinf(layer.allowed.at(a, b, m))
+                more = _of(again.entropy if again else None, b, m)
+                entropy += weight * (layer.entropy.at(a, b, m) + copies * more)
+                more = _of(again.log_width if again else None, b, m)
+                width += weight * (layer.log_width.at(a, b, m) + copies * more)
+                more = _of(again.convs if again else None, b, m)
+                convs += weight * (layer.convs.at(a, b, m) + copies * more)
+                for which, cost in enumerate(layer.costs):
+                    more = float(again.costs[which, b, m]) if again else 0.0
+                    used[which] += weight * (cost.at(a, b, m) + copies * more)
+                if layer.group is not None:
+                    depths[layer.group] += weight * (layer.blocks.at(a, b, m) + copies)
+            if layer.volume is not None:
+                raw += float(np.interp(target, range(layer.shape[1]), layer.volume)) * entropy
+                if programme.effectiveness is not None:
+                    ratio = max(1e-9, convs) / programme.effectiveness
+                    within.append((width - convs * math.log(ratio)) / max(1.0, width))
+            source = target
+        limits = np.array([resource.limit for resource in programme.resources])
+        score = raw - programme.unevenness(list(depths))
+        return np.array([score, *(1.0 - used / limits), *within, -out])
+
+
+def _corners(
+    layer: Layer, source: float, target: float, mode: float
+) -> Iterator[tuple[float, int, int, int]]:
+    """The indices around a position, and the weight of each."""
+    ends = [
+        _ends(value, count)
+        for value, count in zip((source, target, mode), layer.shape, strict=True)
+    ]
+    for wa, a in ends[0]:
+        for wb, b in ends[1]:
+            for wm, m in ends[2]:
+                yield wa * wb * wm, a, b, m
+
+
+def _ends(value: float, count: int) -> list[tuple[float, int]]:
+    left = int(min(max(0.0, value), count - 1.0))
+    part = min(max(0.0, value - left), 1.0)
+    if part == 0.0 or left + 1 == count:
+        return [(1.0, left)]
+    return [(1.0 - part, left), (part, left + 1)]
+
+
+def _of(array: Array | None, target: int, mode: int) -> float:
+    return 0.0 if array is None else float(array[target, mode])
+
+
+def _rounded(programme: Programme, place: Array) -> Iterator[Design]:
+    """The designs nearest to a position, and next below it."""
+    for shift in (0.5, 0.0):
+        source, steps = 0, []
+        for layer, values in zip(programme.layers, place.reshape(-1, 3), strict=True):
+            target, mode, copies = (math.floor(value + shift) for value in values)
+            steps.append(
+                Step(
+                    source,
+                    min(target, layer.shape[1] - 1),
+                    min(mode, layer.shape[2] - 1),
+                    min(copies, layer.copies[1]),
+                )
+            )
+            source = steps[-1].target
+        yield tuple(steps)
