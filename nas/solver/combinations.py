@@ -80,9 +80,12 @@ class Combinations:
         policy: Policy,
         way: Way,
         first: Attributes,
-        again: tuple[Attributes, int] | None,
-    ) -> None:
-        """Another combination; alike ones from one state to another become modes of their own."""
+    ) -> tuple[int, int]:
+        """Another combination; alike ones from one state to another become modes of their own.
+
+        Returns:
+            Its target state and mode.
+        """
         target = self.targets.setdefault(state, len(self.targets))
         self.entered[source] = way.spec
         copy = 0
@@ -94,8 +97,7 @@ class Combinations:
             copy += 1
         self.ways[source, target, mode] = way
         self.first[source, target, mode] = first
-        if again is not None:
-            self.more[target, mode] = again
+        return target, mode
 
     @property
     def keeps(self) -> bool:

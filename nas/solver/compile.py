@@ -197,13 +197,17 @@ class Compiler:
                 made = self._made(item, scope, spec, policy, base)
                 if made is None:
                     continue
-                nodes, out, _ = made
+                nodes, out, answering = made
                 first = self._attributes(nodes, spec)
                 if len(first.heights) > 1:
                     continue  # a scale would end within the item
                 state = (out, live(alternative, 0, place + 1, scope))
-                again = self._again(item, scope, spec, policy, base)
-                raw.add(number, state, policy, Way(spec, scope, policy, base), first, again)
+                here = raw.add(number, state, policy, Way(spec, scope, policy, base), first)
+                if base is not None and here not in raw.more:
+                    most = max(answering.counts) - base
+                    again = self._again(item, scope, spec, policy, base, first)
+                    if again is not None:
+                        raw.more[here] = again, most
         if not raw.ways:
             raise ChainError(f"'{item.symbol}' fits no shape that reaches it")
         return raw
@@ -283,17 +287,19 @@ class Compiler:
         return nodes, out, answering
 
     def _again(
-        self, item: Item, scope: Scope, spec: TensorSpec, policy: Policy, base: int | None
-    ) -> tuple[Attributes, int] | None:
-        """What one more copy adds, and how many more there can be."""
-        if base is None:
-            return None
-        fewer = self._made(item, scope, spec, policy, base)
+        self,
+        item: Item,
+        scope: Scope,
+        spec: TensorSpec,
+        policy: Policy,
+        base: int,
+        first: Attributes,
+    ) -> Attributes | None:
+        """What one more copy adds to the first ones; None if there cannot be one."""
         more = self._made(item, scope, spec, policy, base + 1)
-        if fewer is None or more is None or fewer[0] == more[0]:
+        if more is None or len(more[2].counts) < 2:
             return None
-        added = self._attributes(more[0], spec).less(self._attributes(fewer[0], spec))
-        return added, max(fewer[2].counts) - base
+        return self._attributes(more[0], spec).less(first)
 
     def _attributes(self, nodes: tuple[Node, ...], spec: TensorSpec) -> Attributes:
         found = self._known.get((nodes, spec))
