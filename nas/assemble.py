@@ -148,6 +148,7 @@ def design_task(parts: Parts) -> Task:
         bounds={name: float(bound) for name, bound in bounds.items() if bound is not None},
         effectiveness=config.max_effectiveness,
         quantized=config.quantize,
+        solver=config.solver,
         gap=config.gap,
         seconds=config.solve_seconds,
     )

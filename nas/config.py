@@ -52,6 +52,8 @@ class Config:
     """Search strategy, by name or `package.module:Class`."""
     start: str = "fastest"
     """What a strategy begins with: the `fastest` architecture, or the designs of the `solver`."""
+    solver: str = "auto"
+    """Which solver designs, where one does: `auto`, `dp`, `milp` or `relax`."""
     gap: float = 0.01
     """Gap between a design's score and what bounds it, at which the solver stops."""
     solve_seconds: float = 60.0

@@ -14,6 +14,7 @@ from nas.plugins import PluginError
 from nas.record import RecordError
 from nas.search import NoFeasibleError, StrategyFault
 from nas.solver.combinations import ChainError
+from nas.solver.milp import TooLargeError
 from nas.solver.solution import NoDesignError
 from nas.supernet.bank import BankError
 from nas.usage import UsageError
@@ -53,6 +54,7 @@ USER_FAULTS = (
     RecordError,
     ShapeError,
     StrategyFault,
+    TooLargeError,
     TraceError,
     TreeError,
     TreeTextError,

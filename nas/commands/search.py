@@ -116,6 +116,13 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         help="what the strategy begins with: the fastest architecture, or the solver's designs",
     )
     parser.add_argument(
+        "--solver",
+        choices=("auto", "dp", "milp", "relax"),
+        default="auto",
+        help="what solves the programmes: branch and bound by dynamic programming (dp, and auto), "
+        "HiGHS (milp), or a first design and bound (relax)",
+    )
+    parser.add_argument(
         "--gap",
         type=options.argument(_part),
         default=0.01,
@@ -194,6 +201,7 @@ def _config(args: argparse.Namespace) -> Config:
         predictor=args.predictor,
         strategy=args.strategy,
         start="solver" if args.strategy == "solve" else args.start,
+        solver=args.solver,
         gap=args.gap,
         solve_seconds=args.solve_seconds,
         data=args.data,

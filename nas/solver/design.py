@@ -12,14 +12,19 @@ from hwprofile.blocks import BlockTable
 from nas.solver.branch import branch
 from nas.solver.combinations import ChainError
 from nas.solver.compile import MODES, VALUES, Chain, Compiler
+from nas.solver.conflict import conflict
 from nas.solver.mix import mix
 from nas.solver.solution import NoDesignError, Progress, Solution
+from nas.solver.solve import solve
 from predictors.latency import LatencyPredictor
 from searchspace.architecture import Architecture
 from searchspace.grammar import Grammar
 from searchspace.text import from_text
 
 FORMAT, VERSION = "nas-certificate", 1
+AUTO = "auto"
+_REASONING = 20.0
+"""Seconds for finding out which bounds conflict."""
 _MIXED = 10
 """Feasible designs whose stages are mixed, beside the relaxation's."""
 
@@ -93,6 +98,8 @@ class Task:
     """By resource, as in `Compiler`."""
     effectiveness: float
     quantized: bool = False
+    solver: str = AUTO
+    """`dp` (`nas.solver.branch`), `milp` or `relax`; `auto` takes dp, which knows mixtures."""
     gap: float = 0.01
     """The gap that is asked for."""
     seconds: float = 60.0
@@ -129,7 +136,7 @@ def certify(task: Task, listen: Listener | None = None) -> Certificate:
     solved = _solve(chains, task, listen)
     bound = max(solution.progress.bound for _, solution in solved)
     if all(solution.design is None for _, solution in solved):
-        _explain(task, bound)
+        _explain(task, chains, bound)
     designs = [(*entry, *pair) for pair in solved for entry in _mixed(*pair)]
     designs.sort(key=lambda entry: -entry[0])
     score, first, chain, solution = designs[0]
@@ -163,24 +170,34 @@ def _solve(
                 part = (index + min(1.0, progress.seconds / max(share, 1e-9))) / len(chains)
                 listen("solve", part, progress)
 
-        solution = branch(
-            chain.programme,
-            gap=task.gap,
-            seconds=max(1.0, share),
-            mixed=chain.mixable(),
-            listen=hear,
-        )
+        if task.solver in (AUTO, "dp"):
+            solution = branch(
+                chain.programme,
+                gap=task.gap,
+                seconds=max(1.0, share),
+                mixed=chain.mixable(),
+                listen=hear,
+            )
+        else:
+            solution = solve(
+                chain.programme,
+                task.solver,
+                gap=task.gap,
+                seconds=max(1.0, share),
+                listen=hear,
+            )
         solved.append((chain, solution))
     return solved
 
 
-def _explain(task: Task, bound: float) -> None:
+def _explain(task: Task, chains: list[Chain], bound: float) -> None:
     bounds = ", ".join(f"{name} <= {limit:g}" for name, limit in task.bounds.items())
     bounds += f", effectiveness <= {task.effectiveness:g}"
     if bound == -math.inf:
+        reasons = {str(conflict(c.programme, seconds=_REASONING / len(chains))) for c in chains}
         raise NoDesignError(
-            f"no chain of stages of {task.grammar.name} keeps {bounds}: that is proven for the "
-            "values and blocks that the programme holds; loosen a bound, or use another --strategy"
+            f"no chain of stages of {task.grammar.name} keeps {bounds}, among the values and "
+            f"blocks that its programmes hold: {'; or '.join(sorted(reasons))}"
         )
     raise NoDesignError(
         f"no design of {task.grammar.name} that keeps {bounds} was found in {task.seconds:g} s: "

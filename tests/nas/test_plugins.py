@@ -50,7 +50,7 @@ def test_installed_packages_join_by_entry_point(module, monkeypatch):
     name = module("class Mine:\n    pass\n")
     point = EntryPoint(name="mine", value=f"{name}:Mine", group="nas.strategies")
     monkeypatch.setattr(plugins, "entry_points", lambda group: [point] * (group == point.group))
-    assert known("strategy", STRATEGIES) == ["evolution", "mine", "random", "tpe"]
+    assert known("strategy", STRATEGIES) == ["evolution", "mine", "random", "solve", "tpe"]
     assert known("predictor", PREDICTORS) == ["entropy", "maedet", "zen"]
     assert find("strategy", "mine", STRATEGIES).__name__ == "Mine"
     with pytest.raises(PluginError, match="no predictor 'mine'"):

@@ -112,7 +112,7 @@ def test_a_certificate_reads_back(made):
 
 
 def test_what_cannot_be_kept_is_said(made):
-    with pytest.raises(NoDesignError, match=r"tiny keeps high_ms <= 1e-06.* proven"):
+    with pytest.raises(NoDesignError, match=r"tiny keeps high_ms <= 1e-06.*raise high_ms to"):
         certify(task(made, bounds={"high_ms": 1e-6}))
     with pytest.raises(ChainError, match="needs a bound"):
         certify(task(made, bounds={}))
