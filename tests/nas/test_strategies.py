@@ -48,7 +48,8 @@ def test_the_table_leads_to_strategies_that_propose_the_seeds_first(name):
     strategy = find("strategy", name, STRATEGIES)(problem(seeds=seeds))
     found = [a.key for part in proposals(strategy, [5, 5, 5]) for a in part]
     assert found[:3] == [a.key for a in seeds]
-    assert len(set(found)) == len(found) > 10
+    assert len(set(found)) == len(found)
+    assert len(found) > 10 or name == "solve", "which has nothing else to propose"
 
 
 def test_random_draws_all_of_a_small_space_and_the_seeds_count_as_drawn():
