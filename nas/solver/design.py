@@ -16,6 +16,8 @@ from nas.solver.conflict import conflict
 from nas.solver.mix import mix
 from nas.solver.solution import NoDesignError, Progress, Solution
 from nas.solver.solve import solve
+from predictors.base import Context
+from predictors.entropy import EntropyPredictor
 from predictors.latency import LatencyPredictor
 from searchspace.architecture import Architecture
 from searchspace.grammar import Grammar
@@ -140,6 +142,9 @@ def certify(task: Task, listen: Listener | None = None) -> Certificate:
     designs = [(*entry, *pair) for pair in solved for entry in _mixed(*pair)]
     designs.sort(key=lambda entry: -entry[0])
     score, first, chain, solution = designs[0]
+    traced = _traced(task, first)
+    if not math.isclose(traced, score, rel_tol=1e-6):
+        raise AssertionError(f"the programme says {score}, its network scores {traced}: {first}")
     gap = max(0.0, bound - score) / max(1e-9, abs(score))
     return Certificate(
         solver=solution.solver,
@@ -203,6 +208,17 @@ def _explain(task: Task, chains: list[Chain], bound: float) -> None:
         f"no design of {task.grammar.name} that keeps {bounds} was found in {task.seconds:g} s: "
         "raise --solve-seconds, loosen a bound, or use another --strategy"
     )
+
+
+def _traced(task: Task, text: str) -> float:
+    """The score of a tree as a search finds it."""
+    context = Context(
+        grammar=task.grammar,
+        spec=task.grammar.input,
+        costs=lambda architecture: task.costs.costs(architecture.root),
+        quantized=task.quantized,
+    )
+    return EntropyPredictor(context).entropy(task.costs.costs(from_text(text))).score
 
 
 def _uses(task: Task, chain: Chain, solution: Solution, text: str) -> tuple[Use, ...]:
