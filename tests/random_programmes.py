@@ -21,6 +21,8 @@ def random_programme(seed: int) -> Programme:
         again_width = rng.uniform(2, 6, (targets, modes))
         gain = rng.uniform(-0.1, 0.1)
         counted = repeats and rng.random() < 0.7
+        kinds = tuple(sorted(rng.integers(0, 2, modes).tolist())) if rng.random() < 0.5 else ()
+        tables = rng.uniform(0, 0.5, (2, *shape[:2]) if kinds else shape[:2])
         layers.append(
             Layer(
                 name=str(index),
@@ -29,8 +31,13 @@ def random_programme(seed: int) -> Programme:
                 log_width=width,
                 convs=Sum(source=np.full((sources, 1), float(rng.integers(1, 4)))),
                 costs=tuple(
-                    Sum(whole=rng.uniform(0.1, 2, shape), target=rng.uniform(0, 1, (targets, 1)))
-                    for _ in range(2)
+                    Sum(
+                        whole=rng.uniform(0.1, 2, shape) if rng.random() < 0.5 else None,
+                        target=rng.uniform(0, 1, (targets, 1)),
+                        pair=tables * factor,
+                        kinds=kinds,
+                    )
+                    for factor in (1.0, 2.0)
                 ),
                 allowed=Sum(pair=np.where(rng.random(shape[:2]) < 0.2, -np.inf, 0.0)),
                 again=Again(

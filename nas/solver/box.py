@@ -48,9 +48,11 @@ class Box:
         """Two boxes that share nothing, cut where weighted designs of this box disagree most.
 
         Where they agree on everything, the longest range is halved. The modes of `mixed` layers,
-        whose copies may be of several, are never cut.
+        whose copies may be of several, are never cut. Designs outside the box say nothing.
         """
-        for kind in _KINDS:
+        here = [index for index, design in enumerate(designs) if self.holds(design)]
+        designs, weights = [designs[i] for i in here], [weights[i] for i in here]
+        for kind in _KINDS if designs else ():
             ranges: tuple[Range, ...] = getattr(self, kind)
             table = np.array([values(design, kind) for design in designs], dtype=float)
             mean = np.average(table, axis=0, weights=weights)

@@ -64,6 +64,7 @@ def _thinned(layer: Layer, sources: Places, targets: Places, modes: Places) -> L
             source=_taken(total.source, sources, modes),
             target=_taken(total.target, targets, modes),
             pair=_taken(total.pair, sources, targets),
+            kinds=tuple(total.kinds[mode] for mode in modes) if total.kinds else (),
             whole=None if total.whole is None else total.whole[np.ix_(sources, targets, modes)],
         )
 
@@ -93,8 +94,8 @@ def _thinned(layer: Layer, sources: Places, targets: Places, modes: Places) -> L
 def _taken(array: Array | float, rows: Places, columns: Places) -> Array | float:
     if isinstance(array, float):
         return array
-    kept = array[rows] if len(array) > 1 else array
-    return kept[:, columns] if array.shape[1] > 1 else kept
+    kept = array[..., rows, :] if array.shape[-2] > 1 else array
+    return kept[..., columns] if array.shape[-1] > 1 else kept
 
 
 def _widened(range_: Range, places: Places) -> Range:

@@ -261,6 +261,7 @@ def _times(total: Sum, factor: float) -> Sum:
         target=total.target * factor,
         pair=total.pair * factor,
         whole=None if total.whole is None else total.whole * factor,
+        kinds=total.kinds,
     )
 
 

@@ -345,7 +345,12 @@ def full(total: Sum, shape: tuple[int, int, int]) -> Array:
     values = values + (
         total.target if isinstance(total.target, float) else total.target[None, :, :]
     )
-    values = values + (total.pair if isinstance(total.pair, float) else total.pair[:, :, None])
+    if isinstance(total.pair, float):
+        values = values + total.pair
+    elif total.kinds:
+        values = values + np.moveaxis(total.pair[list(total.kinds)], 0, 2)
+    else:
+        values = values + total.pair[:, :, None]
     return values if total.whole is None else values + total.whole
 
 

@@ -43,13 +43,16 @@ class Sum:
     target: Array | float = 0.0
     """Of shape `[B, M]`, or `[B, 1]`."""
     pair: Array | float = 0.0
-    """Of shape `[A, B]`."""
+    """Of shape `[A, B]`, or `[K, A, B]`: a table for each kind of mode."""
     whole: Array | None = None
     """Of shape `[A, B, M]`."""
+    kinds: tuple[int, ...] = ()
+    """Where `pair` has several tables: the one of each mode; they never fall."""
 
     def at(self, a: int, b: int, m: int) -> float:
         """The number."""
-        value = _at(self.source, a, m) + _at(self.target, b, m) + _at(self.pair, a, b)
+        pair = self.pair[self.kinds[m]] if self.kinds else self.pair  # type: ignore[index]
+        value = _at(self.source, a, m) + _at(self.target, b, m) + _at(pair, a, b)
         return value if self.whole is None else value + float(self.whole[a, b, m])
 
 

@@ -78,7 +78,7 @@ class Cut:
 
         self.source = part("source", sources, modes)
         self.target = part("target", targets, modes)
-        self.pair = part("pair", sources, targets)
+        self.pair, self.kinds = self._pair(layer, worth, sources, targets, modes)
         wholes = (layer.entropy, layer.allowed, layer.blocks, *layer.costs)
         self.whole = None
         if any(total.whole is not None for total in wholes):
@@ -91,8 +91,33 @@ class Cut:
             )
         self._rows = rows
 
+    def _pair(
+        self, layer: Layer, worth: Worth, sources: Range | None, targets: Range, modes: Range
+    ) -> tuple[_Part, tuple[slice, ...]]:
+        """Worth by source and target, `[K, A, B]`, and each kind's modes within the box."""
+        sums = (layer.entropy, layer.log_width, layer.convs, layer.allowed, layer.blocks)
+        kinds = next((t.kinds for t in (*sums, *layer.costs) if t.kinds), ())
+        here = kinds[modes[0] : modes[1] + 1]
+        present = sorted(set(here)) or [0]
+
+        def tables(array: Array) -> Array:
+            if array.ndim == 3:
+                array = array[present]
+            elif not array.ndim:
+                array = array.reshape(1, 1)
+            cut = _cut(array.reshape(-1, *array.shape[-2:]), None, sources, targets)
+            return np.broadcast_to(cut, (len(present), *cut.shape[1:]))
+
+        entropy = np.asarray(layer.entropy.pair, dtype=float)
+        part = _Part(tables(entropy), tables(worth.of(layer, "pair")))
+        if not here:
+            return part, (slice(None),)
+        firsts = [here.index(kind) for kind in present]
+        ends = [*firsts[1:], len(here)]
+        return part, tuple(map(slice, firsts, ends))
+
     def parts(self, volumes: Array, before: Array) -> tuple[Array, Array, Array, Array | None]:
-        """`[V, A, M]`, `[V, B, M]`, `[V, A, B]` and `[V, A, B, M]`; any axis may have length 1.
+        """`[V, A, M]`, `[V, B, M]`, `[V, K, A, B]`, `[V, A, B, M]`; any axis may have length 1.
 
         Args:
             volumes: `[V]`.
@@ -106,31 +131,38 @@ class Cut:
             target = target + np.where(again > 0, high * again, low * again)
         if target.shape[1] < self._rows[1]:
             target = np.broadcast_to(target, (len(volumes), self._rows[1], target.shape[2]))
-        pair = _full(self.pair.at(volumes), 3)
+        pair = self.pair.at(volumes)
         whole = None if self.whole is None else _full(self.whole.at(volumes), 4)
         return source, target, pair, whole
 
     def best(self, volumes: Array, before: Array) -> Array:
         """`[V, B]`: the best value by target state, over sources, modes and copies."""
         source, target, pair, whole = self.parts(volumes, before)
-        if whole is not None:
-            every = whole + source[:, :, None] + target[:, None] + pair[..., None]
-            found: Array = every.max(axis=(1, 3))
-            return found
-        if source.shape[2] == 1 or target.shape[2] == 1:
-            both = source.max(axis=2)[:, :, None] + target.max(axis=2)[:, None]
-        else:
-            both = np.stack([_longest(s, t) for s, t in zip(source, target, strict=True)])
-        best: Array = (both + pair).max(axis=1)
+        best: Array | None = None
+        for kind, modes in enumerate(self.kinds):
+            from_, to = _modes(source, modes), _modes(target, modes)
+            if whole is not None:
+                every = _modes(whole, modes) + from_[:, :, None] + to[:, None]
+                both = every.max(axis=3)
+            elif from_.shape[2] == 1 or to.shape[2] == 1:
+                both = from_.max(axis=2)[:, :, None] + to.max(axis=2)[:, None]
+            else:
+                both = np.stack([_longest(s, t) for s, t in zip(from_, to, strict=True)])
+            found = (both + pair[:, kind]).max(axis=1)
+            best = found if best is None else np.maximum(best, found)
+        assert best is not None
         return best
 
     def arrive(self, volume: float, before: Array) -> tuple[int, int]:
         """Source and mode, counted from the box's first, of the best way to its only target."""
         source, target, pair, whole = self.parts(np.array([volume]), before[None])
-        every = source[0] + target[0] + pair[0]
+        every = source[0] + target[0]
         if whole is not None:
             every = every + whole[0, :, 0]
-        every = np.broadcast_to(every, (len(every), self.modes))
+        rows = max(len(every), pair.shape[2])
+        every = np.broadcast_to(every, (rows, self.modes)).copy()
+        for kind, modes in enumerate(self.kinds):
+            every[:, modes] += pair[0, kind]
         a, m = np.unravel_index(int(np.argmax(every)), every.shape)
         return int(a), int(m)
 
@@ -163,6 +195,11 @@ def _cut(array: Array, *ranges: Range | None) -> Array:
     ]
     cut: Array = array[tuple(cuts)]
     return cut
+
+
+def _modes(array: Array, modes: slice) -> Array:
+    """The part of an array for some modes, the last axis; one of length 1 is for all."""
+    return array if array.shape[-1] == 1 else array[..., modes]
 
 
 def _full(array: Array, axes: int) -> Array:
