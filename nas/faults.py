@@ -12,6 +12,7 @@ from nas.evaluate import PredictorFault
 from nas.export.errors import ExportError
 from nas.plugins import PluginError
 from nas.record import RecordError
+from nas.scaling.programme import ScaleError
 from nas.search import NoFeasibleError, StrategyFault
 from nas.solver.combinations import ChainError
 from nas.solver.milp import TooLargeError
@@ -52,6 +53,7 @@ USER_FAULTS = (
     OSError,
     PredictorFault,
     RecordError,
+    ScaleError,
     ShapeError,
     StrategyFault,
     TooLargeError,
