@@ -91,7 +91,9 @@ def scaling_table(record: Mapping[str, Any]) -> Table:
     before, after, factors = record["before"], record["after"], record["factors"]
     title = escape(f"{record['network']} by {record['rule']}, scale {record['scale']:.4g}")
     columns = ("", "before", "after", "ratio", "by the rule")
-    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(
+        *columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     rows = [
         ("depth (blocks)", before["depth"], after["depth"], factors["depth"]),
         ("resolution", before["input"][-1], after["input"][-1], factors["resolution"]),

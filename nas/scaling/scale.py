@@ -11,11 +11,12 @@ from nas.architectures import find_architecture
 from nas.export.folder import export
 from nas.scaling.programme import Answer, Point, Programme, Wanted
 from nas.scaling.rules import Rule, fast, tiny
+from nas.usage import UsageError
 from searchspace.architecture import Architecture
 from searchspace.build import flow
 from searchspace.grammar import Grammar
 from searchspace.shapes import TensorSpec, image
-from searchspace.space import load_space
+from searchspace.space import UnknownSpaceError, load_space
 from searchspace.tree import FLOAT, Node, walk
 
 
@@ -117,7 +118,10 @@ def _grammar(space: str, root: Node, spec: TensorSpec) -> Grammar:
     """The network's space, with the precision schemes that its blocks have."""
     used = {node.scheme for _, node in walk(root) if node.scheme}
     schemes = (FLOAT, *(scheme for scheme in SCHEMES if scheme in used))
-    return load_space(space, spec=spec, classes=flow(root, spec).channels, schemes=schemes)
+    try:
+        return load_space(space, spec=spec, classes=flow(root, spec).channels, schemes=schemes)
+    except UnknownSpaceError as fault:
+        raise UsageError(f"{fault} by --space FILE") from None
 
 
 def export_scaled(done: Done, folder: Path) -> Path:

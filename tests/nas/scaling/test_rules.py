@@ -44,4 +44,5 @@ def test_the_tiny_formula_meets_the_published_networks(resolution, depth, width)
 def test_the_tiny_formula_keeps_its_equation_and_never_turns(c, more):
     one, other = tiny().factors(c), tiny().factors(min(1.0, c * more))
     assert one.depth * one.width**2 * one.resolution**2 == pytest.approx(c)
-    assert one.depth <= other.depth and one.resolution <= other.resolution
+    assert one.depth <= other.depth
+    assert one.resolution <= other.resolution
