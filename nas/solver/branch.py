@@ -47,6 +47,7 @@ def branch(
     mixed: Collection[int] = (),
     listen: Listener | None = None,
     without: Iterable[Design] = (),
+    known: float = -math.inf,
 ) -> Solution:
     """Solve a programme.
 
@@ -58,15 +59,18 @@ def branch(
         mixed: layers whose copies may be of several modes; the bound holds for such designs too.
         listen: hears of the progress.
         without: designs that do not count, as if they were not allowed.
+        known: a score that another programme reaches: what does not better it by more than the gap
+            is not looked for.
     """
     search = _Search(programme, gap, time.perf_counter(), listen, mixed)
+    search.known = known
     search.without = frozenset(without)
     for seed in seeds:
         search.offer(seed)
     coarse = thin(programme, FEW)
     if coarse is not None:
         inner = _Search(coarse.programme, max(gap, 3e-3), search.start, None, mixed)
-        inner.whole = False
+        inner.whole, inner.known = False, known
         inner.begin()
         inner.run(seconds * 0.35)
         search.take(coarse, inner)
@@ -115,6 +119,8 @@ class _Search:
         self.top: Prices | None = None
         self.without: frozenset[Design] = frozenset()
         """Designs that do not count."""
+        self.known = -math.inf
+        """The score that must be bettered."""
         self.whole = True
         """Whether states that cannot be part of a better design may be dropped."""
         self._met: set[Design] = set()
@@ -146,9 +152,8 @@ class _Search:
     @property
     def goal(self) -> float:
         """The bound at which a box need not be cut further."""
-        if self.score == -math.inf:
-            return -math.inf
-        return self.score + self.gap * abs(self.score)
+        best = max(self.score, self.known)
+        return best if best == -math.inf else best + self.gap * abs(best)
 
     # Boxes.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -12,13 +14,24 @@ from nas.solver.programme import Again, Array, Layer, Sum
 from predictors.entropy import height_of
 from searchspace.scope import Scope
 from searchspace.shapes import TensorSpec
+from searchspace.tree import Value
 
 State = tuple[TensorSpec, Scope]
 """What leaves an item, and the variables that are looked at behind it."""
+Place = tuple[int, int, int]
+"""Source state, target state and mode."""
 
 
 class ChainError(ValueError):
     """A space, or an alternative of its start, that cannot be stated as a chain of stages."""
+
+
+class EmptyError(ChainError):
+    """Constraints that nothing keeps."""
+
+
+class ScaleError(ChainError):
+    """A layer at whose entrance the resolution falls in some forms and not in others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,18 @@ class Attributes:
         return [self.entropy, self.convs, *self.costs]
 
 
+class WayTable(dict[Place, Way]):
+    """How each combination is derived."""
+
+    def places(self, source: int) -> Iterator[Place]:
+        """Combinations that begin in a state."""
+        return (place for place in self if place[0] == source)
+
+    def modes(self, source: int, target: int) -> list[int]:
+        """Modes that lead from one state to another."""
+        return [mode for a, b, mode in self if (a, b) == (source, target)]
+
+
 class Combinations:
     """The combinations of a layer, before they stand in arrays."""
 
@@ -68,8 +93,8 @@ class Combinations:
         self.name, self.sources = name, sources
         self.targets: dict[State, int] = {}
         self.modes: dict[tuple[frozenset[tuple[Label, object]], int], int] = {}
-        self.ways: dict[tuple[int, int, int], Way] = {}
-        self.first: dict[tuple[int, int, int], Attributes] = {}
+        self.ways = WayTable()
+        self.first: dict[Place, Attributes] = {}
         self.more: dict[tuple[int, int], tuple[Attributes, int]] = {}
         self.entered: dict[int, TensorSpec] = {}
 
@@ -110,18 +135,18 @@ class Combinations:
         """Heights that leave."""
         return {height for a in self.first.values() for height in a.heights}
 
-    def falls(self, before: Combinations) -> bool:
+    def falls(self) -> bool:
         """Whether this layer's height is another than what leaves the one before it.
 
         Raises:
-            ChainError: for some combinations it is, for others not.
+            ScaleError: for some combinations it is, for others not.
         """
         found = set()
         for (source, _, _), attributes in self.first.items():
             for height in attributes.heights:
                 found.add(height != height_of(self.entered[source]))
         if len(found) > 1:
-            raise ChainError(
+            raise ScaleError(
                 f"the resolution falls in some forms of '{self.name}' and not in others"
             )
         return found == {True}
@@ -151,7 +176,7 @@ class Combinations:
             allowed[:, ~repeats] = -math.inf
         volume = None
         if weight is not None:
-            volume = np.array([weight * _volume(spec) for spec, _ in self.targets])
+            volume = np.array([weight * log_volume(spec) for spec, _ in self.targets])
         return Layer(
             name=self.name,
             shape=shape,
@@ -178,5 +203,19 @@ class Combinations:
         return Again(entropy=entropy, log_width=log_width, convs=convs, costs=costs)
 
 
-def _volume(spec: TensorSpec) -> float:
+def log_volume(spec: TensorSpec) -> float:
+    """ln(C H^2) of what leaves a scale."""
     return math.log(spec.channels) + 2 * math.log(max(1, height_of(spec)))
+
+
+@lru_cache(maxsize=1024)
+def spread(values: tuple[Value, ...], most: int) -> tuple[Value, ...]:
+    """So many values of a domain, evenly spread in logarithm where they are integers."""
+    numbers = [value for value in values if isinstance(value, int)]
+    if len(values) <= most or len(numbers) < len(values):
+        return values
+    logs = np.log(np.maximum(np.array(numbers, dtype=float), 0.5))
+    found = [
+        int(np.argmin(np.abs(logs - wanted))) for wanted in np.linspace(logs[0], logs[-1], most)
+    ]
+    return tuple(numbers[index] for index in dict.fromkeys(found))

@@ -10,10 +10,13 @@ from typing import Any
 
 from hwprofile.blocks import BlockTable
 from nas.solver.branch import branch
+from nas.solver.chain import Chain
+from nas.solver.coarse import thin
 from nas.solver.combinations import ChainError
-from nas.solver.compile import MODES, VALUES, Chain, Compiler
+from nas.solver.compile import MODES, VALUES, Compiler
 from nas.solver.conflict import conflict
 from nas.solver.mix import mix
+from nas.solver.programme import Design
 from nas.solver.solution import NoDesignError, Progress, Solution
 from nas.solver.solve import solve
 from predictors.base import Context
@@ -27,6 +30,8 @@ FORMAT, VERSION = "nas-certificate", 1
 AUTO = "auto"
 _REASONING = 20.0
 """Seconds for finding out which bounds conflict."""
+_FEW = 16
+"""States and modes of the thinned programmes that tell which chain to solve first."""
 _MIXED = 10
 """Feasible designs whose stages are mixed, beside the relaxation's."""
 
@@ -164,10 +169,13 @@ def certify(task: Task, listen: Listener | None = None) -> Certificate:
 def _solve(
     chains: list[Chain], task: Task, listen: Listener | None
 ) -> list[tuple[Chain, Solution]]:
-    """Each chain's solution; what one takes less of the time, the later ones have."""
-    solved = []
-    end = time.perf_counter() + task.seconds
-    for index, chain in enumerate(chains):
+    """Each chain's solution; what one takes less of the time, the later ones have.
+
+    The most promising is solved first: what it scores need not be looked for below in the others.
+    """
+    solved: list[tuple[Chain, Solution]] = []
+    end, known = time.perf_counter() + task.seconds, -math.inf
+    for index, (chain, seeds) in enumerate(_promising(chains)):
         share = (end - time.perf_counter()) / (len(chains) - index)
 
         def hear(progress: Progress, share: float = share, index: int = index) -> None:
@@ -180,8 +188,10 @@ def _solve(
                 chain.programme,
                 gap=task.gap,
                 seconds=max(1.0, share),
+                seeds=seeds,
                 mixed=chain.mixable(),
                 listen=hear,
+                known=known,
             )
         else:
             solution = solve(
@@ -189,10 +199,29 @@ def _solve(
                 task.solver,
                 gap=task.gap,
                 seconds=max(1.0, share),
+                seeds=seeds,
                 listen=hear,
             )
+        known = max(known, solution.progress.score)
         solved.append((chain, solution))
     return solved
+
+
+def _promising(chains: list[Chain]) -> list[tuple[Chain, list[Design]]]:
+    """The chains with a first design each, the one with the best first."""
+    if len(chains) == 1:
+        return [(chains[0], [])]
+    found = []
+    for chain in chains:
+        coarse = thin(chain.programme, _FEW)
+        programme = chain.programme if coarse is None else coarse.programme
+        first = branch(programme, seconds=0.0)
+        design = first.design
+        if design is not None and coarse is not None:
+            design = coarse.design(design)
+        found.append((first.progress.score, chain, [] if design is None else [design]))
+    found.sort(key=lambda entry: -entry[0])
+    return [(chain, seeds) for _, chain, seeds in found]
 
 
 def _explain(task: Task, chains: list[Chain], bound: float) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from hwprofile.blocks import BlockTable
 from hwprofile.device import get_target
-from nas.solver.combinations import ChainError
-from nas.solver.compile import Compiler, spread
+from nas.solver.combinations import ChainError, spread
+from nas.solver.compile import Compiler
 from nas.solver.design import Task, certify
 from nas.solver.programme import Step
 from nas.solver.solution import NoDesignError
@@ -79,7 +79,7 @@ def _any(chain, random):
     """A design that can be derived, or None."""
     source, steps = 0, []
     for layer, ways in zip(chain.programme.layers, chain.ways, strict=True):
-        offered = [place for place in ways if place[0] == source]
+        offered = list(ways.places(source))
         if not offered:
             return None
         place = random.choice(offered)
@@ -119,6 +119,6 @@ def test_what_cannot_be_kept_is_said(made):
 
 
 def test_values_are_spread_in_logarithm():
-    assert spread(range(1, 65), 7) == [1, 2, 4, 8, 16, 32, 64]
-    assert spread(("gelu", "relu"), 1) == ["gelu", "relu"]
-    assert spread((3, 5), 8) == [3, 5]
+    assert spread(tuple(range(1, 65)), 7) == (1, 2, 4, 8, 16, 32, 64)
+    assert spread(("gelu", "relu"), 1) == ("gelu", "relu")
+    assert spread((3, 5), 8) == (3, 5)
