@@ -1,39 +1,25 @@
-"""Branch and bound: the best design of a programme, with a proof of how good it is.
+"""Branch and bound: the best design of programmes, with a proof of how good it is.
 
 Boxes of designs are bounded by `nas.solver.lagrange`; the one with the largest bound is cut in two
 until no box can hold a design that is better by more than the gap asked for. A programme with many
-states is solved with few of them first: its boxes and prices are good ones to begin with.
+states is solved with few of them first: its boxes and prices are good ones to begin with. Several
+programmes are solved at once, as if they were the first cut of one.
 """
 
 from __future__ import annotations
 
-import heapq
-import math
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from itertools import count
+from collections.abc import Callable, Collection, Iterable, Sequence
 
-import numpy as np
-
-from nas.solver.box import Box, whole
 from nas.solver.coarse import Coarse, thin
-from nas.solver.lagrange import Prices, Relaxation
-from nas.solver.mix import Mixed, mix
-from nas.solver.polish import improve
-from nas.solver.prices import Tightened, first_prices, tighten
-from nas.solver.programme import Design, Programme, Step
+from nas.solver.programme import Design, Programme
 from nas.solver.solution import Progress, Solution
+from nas.solver.tree import Best, Search
 
 FEW = 64
 """States and modes of a layer in the programme that is solved first."""
-_POLISHED = 30
-"""Every so many designs met, one is bettered by local search."""
-
-_BLENDED = 2
-"""Designs of a box whose copies are shared out."""
-_POOL = 50
-"""Feasible designs that are kept."""
+_FIRST = 0.35
+"""Part of the time for that."""
 
 Listener = Callable[[Progress], None]
 
@@ -47,7 +33,6 @@ def branch(
     mixed: Collection[int] = (),
     listen: Listener | None = None,
     without: Iterable[Design] = (),
-    known: float = -math.inf,
 ) -> Solution:
     """Solve a programme.
 
@@ -59,240 +44,79 @@ def branch(
         mixed: layers whose copies may be of several modes; the bound holds for such designs too.
         listen: hears of the progress.
         without: designs that do not count, as if they were not allowed.
-        known: a score that another programme reaches: what does not better it by more than the gap
-            is not looked for.
     """
-    search = _Search(programme, gap, time.perf_counter(), listen, mixed)
-    search.known = known
+    best, end = Best(), time.perf_counter() + seconds
+    search = Search(programme, gap, mixed, best)
     search.without = frozenset(without)
     for seed in seeds:
         search.offer(seed)
-    coarse = thin(programme, FEW)
-    if coarse is not None:
-        inner = _Search(coarse.programme, max(gap, 3e-3), search.start, None, mixed)
-        inner.whole, inner.known = False, known
-        inner.begin()
-        inner.run(seconds * 0.35)
-        search.take(coarse, inner)
-    else:
-        search.begin()
-    search.run(seconds)
-    return search.solution()
+    return _solve([search], gap, end, listen)[0]
 
 
-@dataclass(order=True, slots=True)
-class _Part:
-    """A box that may still hold a better design; the largest bound comes first."""
+def union(
+    programmes: Sequence[Programme],
+    mixed: Sequence[Collection[int]],
+    *,
+    gap: float = 1e-3,
+    seconds: float = 60.0,
+    listen: Listener | None = None,
+) -> list[Solution]:
+    """Solve several programmes as one: each is cut only as far as the best design of all asks.
 
-    key: tuple[float, int]
-    box: Box = field(compare=False)
-    prices: Prices = field(compare=False)
-    designs: list[Design] = field(compare=False)
-    weights: list[float] = field(compare=False)
+    Args:
+        programmes: what to solve.
+        mixed: as in `branch`, of each.
+        gap: between the largest of all bounds and the best score.
+        seconds: stop after about this long.
+        listen: hears of the progress of all together.
 
-    @property
-    def bound(self) -> float:
-        return -self.key[0]
+    Returns:
+        One solution for each programme, with its own designs and bound.
+    """
+    best, end = Best(), time.perf_counter() + seconds
+    searches = [Search(p, gap, m, best) for p, m in zip(programmes, mixed, strict=True)]
+    return _solve(searches, gap, end, listen)
 
 
-class _Search:
-    """One run of branch and bound."""
+def _solve(
+    searches: Sequence[Search], gap: float, end: float, listen: Listener | None
+) -> list[Solution]:
+    begun: list[tuple[Search, Coarse | None, Search]] = []
+    for search in searches:
+        coarse = thin(search.programme, FEW)
+        first = search
+        if coarse is not None:
+            first = Search(coarse.programme, max(gap, 3e-3), search.mixed, search.best)
+            first.whole = False
+        first.begin()
+        begun.append((search, coarse, first))
+    now = time.perf_counter()
+    thinned = [first for _, coarse, first in begun if coarse is not None]
+    _cut(thinned, now + (end - now) * _FIRST, None)
+    # The best first: what it scores spares the others work.
+    for search, coarse, first in sorted(begun, key=lambda entry: -entry[2].score):
+        if coarse is not None:
+            search.take(coarse, first)
+    _cut(searches, end, listen)
+    return [search.solution() for search in searches]
 
-    def __init__(
-        self,
-        programme: Programme,
-        gap: float,
-        start: float,
-        listen: Listener | None,
-        mixed: Collection[int] = (),
-    ) -> None:
-        self.mixed = frozenset(mixed)
-        self.blend: Mixed | None = None
-        """The best design with unlike copies, where it is better than all others."""
-        self.programme, self.gap, self.start, self.listen = programme, gap, start, listen
-        self.relaxation = Relaxation(programme)
-        self.design: Design | None = None
-        self.score = self._alone = -math.inf
-        self.parts: list[_Part] = []
-        self.left: list[_Part] = []
-        """Parts that keep the gap."""
-        self.top: Prices | None = None
-        self.without: frozenset[Design] = frozenset()
-        """Designs that do not count."""
-        self.known = -math.inf
-        """The score that must be bettered."""
-        self.whole = True
-        """Whether states that cannot be part of a better design may be dropped."""
-        self._met: set[Design] = set()
-        self._pool: dict[Design, float] = {}
-        self._numbers = count()
-        self.boxes = 0
 
-    # The best design so far.
-
-    def offer(self, design: Design, *, polish: bool = True) -> None:
-        """Take a design, or what local search makes of it, if it is better and keeps all bounds."""
-        found = improve(self.programme, design) if polish else design
-        if found in self.without:  # what it was made from may be one of the others
-            found = design
-        if found is None or found in self.without:
+def _cut(searches: Sequence[Search], end: float, listen: Listener | None) -> None:
+    """Cut the box with the largest bound of all until the gap is proven or time is up."""
+    while searches and time.perf_counter() < end:
+        search = max(searches, key=lambda search: search.open)
+        if not search.parts:
             return
-        figures = self.programme.figures(found)
-        if self.programme.excess(figures) or figures.score == -math.inf:
-            return
-        self._pool[found] = figures.score
-        if len(self._pool) > 2 * _POOL:
-            ranked = sorted(self._pool.items(), key=lambda entry: -entry[1])
-            self._pool = dict(ranked[:_POOL])
-        if self.design is None or figures.score > self._alone:
-            self.design, self._alone = found, figures.score
-        if figures.score > self.score:
-            self.score, self.blend = figures.score, None
-
-    @property
-    def goal(self) -> float:
-        """The bound at which a box need not be cut further."""
-        best = max(self.score, self.known)
-        return best if best == -math.inf else best + self.gap * abs(best)
-
-    # Boxes.
-
-    def begin(self) -> None:
-        """Bound the whole space; tangents are moved to where the relaxation goes."""
-        box = whole(self.programme)
-        prices, designs = (
-            first_prices(self.relaxation, *_guess(self.programme, box)),
-            list[Design](),
-        )
-        bound = math.inf
-        for _ in range(3):
-            tight = tighten(self.relaxation, box, prices, known=designs, steps=30)
-            bound = min(bound, tight.bound)
-            if tight.bound == -math.inf:
-                return
-            self._meet(tight)
-            designs, prices = tight.designs, self._touching(tight)
-        self.top = tight.prices
-        self.boxes += 1
-        if box.single():
-            self.offer(tight.designs[0], polish=False)
-            return
-        self._push(bound, box, prices, tight)
-
-    def take(self, coarse: Coarse, inner: _Search) -> None:
-        """Begin with the parts of a thinned programme."""
-        if inner.design is not None:
-            self.offer(coarse.design(inner.design))
-        self.top = inner.top
-        for part in [*inner.parts, *inner.left]:
-            known = [coarse.design(design) for design in part.designs]
-            self._bound(coarse.box(part.box), part.prices, known, math.inf, steps=4)
-        if not self.boxes:
-            self.begin()
-
-    def run(self, seconds: float) -> None:
-        """Cut boxes until the gap is proven or time is up."""
-        while self.parts and time.perf_counter() - self.start < seconds:
-            part = heapq.heappop(self.parts)
-            if part.bound <= self.goal:
-                self.left.append(part)
-                continue
-            if part.box.single(self.mixed):
-                self.left.append(part)
-                continue
-            for box in part.box.cut(part.designs, part.weights, self.mixed):
-                self._bound(box, part.prices, part.designs, part.bound, steps=12)
-            if self.listen:
-                self.listen(self.progress())
-
-    def _bound(
-        self, box: Box, prices: Prices, known: list[Design], ceiling: float, steps: int
-    ) -> None:
-        """Bound a box, and keep it if it may hold something better."""
-        tight = tighten(self.relaxation, box, prices, known=known, enough=self.goal, steps=steps)
-        self.boxes += 1
-        if tight.bound == -math.inf or box.single():
-            if not self.whole:  # where the whole has more designs there may be feasible ones
-                self.left.append(_Part((math.inf, next(self._numbers)), box, prices, known, []))
-            if tight.bound > -math.inf:
-                self.offer(tight.seen[0], polish=False)
-            return
-        self._meet(tight)
-        if self.mixed:
-            self._mix(tight)
-        bound = min(tight.bound, ceiling, float(tight.ends.max()))
-        if self.whole and bound > self.goal:
-            box = box.shrunk(tight.ends > self.goal)
-        self._push(bound, box, self._touching(tight), tight)
-
-    def _push(self, bound: float, box: Box, prices: Prices, tight: Tightened) -> None:
-        part = _Part((-bound, next(self._numbers)), box, prices, tight.designs, tight.weights)
-        if bound <= self.goal:
-            self.left.append(part)
-        else:
-            heapq.heappush(self.parts, part)
-
-    def _meet(self, tight: Tightened) -> None:
-        for design in tight.seen:
-            if design not in self._met:
-                self._met.add(design)
-                self.offer(design, polish=len(self._met) % _POLISHED == 1)
-
-    def _mix(self, tight: Tightened) -> None:
-        """Share out the copies of the designs that the relaxation mixes."""
-        for _, design in sorted(zip(tight.weights, tight.designs, strict=True))[-_BLENDED:]:
-            found = mix(self.programme, design, self.mixed)
-            if found is not None and found.figures.score > self.score:
-                self.score, self.blend = found.figures.score, found
-
-    def _touching(self, tight: Tightened) -> Prices:
-        """Prices whose tangents touch where the relaxation mixes its designs."""
-        weights = np.array(tight.weights) / sum(tight.weights)
-        convs = weights @ [self.programme.totals(design).convs for design in tight.designs]
-        blocks = weights @ [self.programme.depths(design) for design in tight.designs]
-        return replace(
-            tight.prices, depths=np.maximum(convs, 1e-3), centre=blocks if blocks.size else None
-        )
-
-    def _near(self) -> tuple[Design, ...]:
-        """The designs that are mixed in the parts with the largest bounds."""
-        parts = heapq.nsmallest(20, [*self.parts, *self.left])
-        return tuple(dict.fromkeys(design for part in parts for design in part.designs))
-
-    # The answer.
-
-    def progress(self) -> Progress:
-        """How far the search is."""
-        open_ = [self.parts[0].bound] if self.parts else []
-        bound = max([*open_, *(part.bound for part in self.left), self.score])
-        seconds = time.perf_counter() - self.start
-        return Progress(score=self.score, bound=bound, seconds=seconds, boxes=self.boxes)
-
-    def solution(self) -> Solution:
-        """What was found."""
-        progress = self.progress()
-        return Solution(
-            design=self.design,
-            progress=progress,
-            solver="dp",
-            prices=self.top,
-            near=self._near(),
-            blend=self.blend,
-            pool=tuple(sorted(self._pool, key=lambda design: -self._pool[design])[:_POOL]),
-            optimal=progress.gap <= self.gap,
-        )
+        search.step()
+        if listen:
+            listen(_together(searches))
 
 
-def _guess(programme: Programme, box: Box) -> tuple[float, float]:
-    """About what a design scores, and its depth: those of the one in the box's middle."""
-    totals = programme.totals(tuple(_middle(box)))
-    score = totals.raw if math.isfinite(totals.raw) else 1e4
-    return max(1.0, score), max(1.0, totals.convs[-1])
-
-
-def _middle(box: Box) -> Iterator[Step]:
-    source = 0
-    for targets, modes, copies in zip(box.targets, box.modes, box.copies, strict=True):
-        step = Step(source, sum(targets) // 2, sum(modes) // 2, (copies[0] * 2 + copies[1]) // 3)
-        yield step
-        source = step.target
+def _together(searches: Sequence[Search]) -> Progress:
+    found = [search.progress() for search in searches]
+    return Progress(
+        score=max(progress.score for progress in found),
+        bound=max(progress.bound for progress in found),
+        seconds=max(progress.seconds for progress in found),
+        boxes=sum(progress.boxes for progress in found),
+    )

@@ -9,14 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hwprofile.blocks import BlockTable
-from nas.solver.branch import branch
+from nas.solver.branch import union
 from nas.solver.chain import Chain
-from nas.solver.coarse import thin
 from nas.solver.combinations import ChainError
 from nas.solver.compile import MODES, VALUES, Compiler
 from nas.solver.conflict import conflict
 from nas.solver.mix import mix
-from nas.solver.programme import Design
 from nas.solver.solution import NoDesignError, Progress, Solution
 from nas.solver.solve import solve
 from predictors.base import Context
@@ -30,8 +28,6 @@ FORMAT, VERSION = "nas-certificate", 1
 AUTO = "auto"
 _REASONING = 20.0
 """Seconds for finding out which bounds conflict."""
-_FEW = 16
-"""States and modes of the thinned programmes that tell which chain to solve first."""
 _MIXED = 10
 """Feasible designs whose stages are mixed, beside the relaxation's."""
 
@@ -169,59 +165,24 @@ def certify(task: Task, listen: Listener | None = None) -> Certificate:
 def _solve(
     chains: list[Chain], task: Task, listen: Listener | None
 ) -> list[tuple[Chain, Solution]]:
-    """Each chain's solution; what one takes less of the time, the later ones have.
+    """Each chain's solution."""
 
-    The most promising is solved first: what it scores need not be looked for below in the others.
-    """
-    solved: list[tuple[Chain, Solution]] = []
-    end, known = time.perf_counter() + task.seconds, -math.inf
-    for index, (chain, seeds) in enumerate(_promising(chains)):
+    def hear(progress: Progress) -> None:
+        if listen:
+            listen("solve", min(1.0, progress.seconds / task.seconds), progress)
+
+    programmes = [chain.programme for chain in chains]
+    if task.solver in (AUTO, "dp"):
+        mixed = [chain.mixable() for chain in chains]
+        solutions = union(programmes, mixed, gap=task.gap, seconds=task.seconds, listen=hear)
+        return list(zip(chains, solutions, strict=True))
+    end, solutions = time.perf_counter() + task.seconds, []
+    for index, programme in enumerate(programmes):
         share = (end - time.perf_counter()) / (len(chains) - index)
-
-        def hear(progress: Progress, share: float = share, index: int = index) -> None:
-            if listen:
-                part = (index + min(1.0, progress.seconds / max(share, 1e-9))) / len(chains)
-                listen("solve", part, progress)
-
-        if task.solver in (AUTO, "dp"):
-            solution = branch(
-                chain.programme,
-                gap=task.gap,
-                seconds=max(1.0, share),
-                seeds=seeds,
-                mixed=chain.mixable(),
-                listen=hear,
-                known=known,
-            )
-        else:
-            solution = solve(
-                chain.programme,
-                task.solver,
-                gap=task.gap,
-                seconds=max(1.0, share),
-                seeds=seeds,
-                listen=hear,
-            )
-        known = max(known, solution.progress.score)
-        solved.append((chain, solution))
-    return solved
-
-
-def _promising(chains: list[Chain]) -> list[tuple[Chain, list[Design]]]:
-    """The chains with a first design each, the one with the best first."""
-    if len(chains) == 1:
-        return [(chains[0], [])]
-    found = []
-    for chain in chains:
-        coarse = thin(chain.programme, _FEW)
-        programme = chain.programme if coarse is None else coarse.programme
-        first = branch(programme, seconds=0.0)
-        design = first.design
-        if design is not None and coarse is not None:
-            design = coarse.design(design)
-        found.append((first.progress.score, chain, [] if design is None else [design]))
-    found.sort(key=lambda entry: -entry[0])
-    return [(chain, seeds) for _, chain, seeds in found]
+        solutions.append(
+            solve(programme, task.solver, gap=task.gap, seconds=max(1.0, share), listen=hear)
+        )
+    return list(zip(chains, solutions, strict=True))
 
 
 def _explain(task: Task, chains: list[Chain], bound: float) -> None:

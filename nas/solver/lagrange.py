@@ -22,7 +22,7 @@ from nas.solver.box import Box
 from nas.solver.programme import Array, Design, Programme, Step
 from nas.solver.worth import Cut, Worth, extremes
 
-POINTS = 6
+POINTS = 4
 """Values of V at which the best values are kept."""
 
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from nas.solver.box import Box, Range
 from nas.solver.programme import Again, Array, Layer, Sum
 
-_ROWS = 16
-"""Rows of a sum of two tables that are held at once, so that they stay in the cache."""
-_LARGE = 500_000
+_HELD = 60_000
+"""Sums of two tables that are held at once, so that they stay in the cache."""
+_LARGE = 100_000
 """Sums from which on single precision does."""
 
 
@@ -147,7 +146,7 @@ class Cut:
             elif from_.shape[2] == 1 or to.shape[2] == 1:
                 both = from_.max(axis=2)[:, :, None] + to.max(axis=2)[:, None]
             else:
-                both = np.stack([_longest(s, t) for s, t in zip(from_, to, strict=True)])
+                both = _longest(from_, to)
             found = (both + pair[:, kind]).max(axis=1)
             best = found if best is None else np.maximum(best, found)
         assert best is not None
@@ -208,24 +207,30 @@ def _full(array: Array, axes: int) -> Array:
 
 
 def _longest(source: Array, target: Array) -> Array:
-    """`[A, B]`: the largest source[a, m] + target[b, m] over all m, or a little more.
+    """`[V, A, B]`: the largest source[v, a, m] + target[v, b, m] over all m, or a little more.
 
     Large tables are added up in single precision, which is twice as fast; what that may round off
     is added to the result, so that it remains an upper bound.
     """
-    size = len(source) * target.size
-    kind, slack = (np.float64, 0.0) if size < _LARGE else (np.float32, 4e-7)
-    from_ = torch.from_numpy(source.astype(kind, copy=False))
-    to = torch.from_numpy(np.ascontiguousarray(target, dtype=kind))
-    both = torch.empty((len(from_), len(to)), dtype=from_.dtype)
-    sums = torch.empty((_ROWS, *to.shape), dtype=from_.dtype)
-    for first in range(0, len(from_), _ROWS):
-        rows = from_[first : first + _ROWS, None]
-        torch.add(rows, to, out=sums[: len(rows)])
-        torch.amax(sums[: len(rows)], dim=2, out=both[first : first + _ROWS])
-    found: Array = both.numpy().astype(np.float64)
-    if slack:
+    volumes, rows, modes = source.shape
+    columns = target.shape[1]
+    single = rows * columns * modes >= _LARGE
+    kind = np.float32 if single else np.float64
+    from_ = np.ascontiguousarray(np.moveaxis(source, 2, 0), dtype=kind)
+    to = np.ascontiguousarray(np.moveaxis(target, 2, 0), dtype=kind)
+    both = np.empty((volumes, rows, columns), dtype=kind)
+    step = max(1, _HELD // (volumes * columns))
+    for first in range(0, rows, step):
+        part = from_[:, :, first : first + step, None]
+        best = part[0] + to[0, :, None]
+        sums = np.empty_like(best)
+        for mode in range(1, modes):
+            np.add(part[mode], to[mode, :, None], out=sums)
+            np.maximum(best, sums, out=best)
+        both[:, first : first + step] = best
+    found: Array = both.astype(np.float64)
+    if single:
         finite = np.isfinite(source).any() and np.isfinite(target).any()
         largest = max(np.abs(x[np.isfinite(x)]).max() for x in (source, target)) if finite else 0.0
-        found += slack * largest
+        found += 4e-7 * largest
     return found

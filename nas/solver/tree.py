@@ -1,0 +1,270 @@
+"""One programme's tree of boxes: the largest bound is cut first, until the gap is proven."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+import numpy as np
+
+from nas.solver.box import Box, whole
+from nas.solver.coarse import Coarse
+from nas.solver.lagrange import Prices, Relaxation
+from nas.solver.mix import Mixed, mix
+from nas.solver.polish import improve
+from nas.solver.prices import Tightened, first_prices, tighten
+from nas.solver.programme import Design, Programme, Step
+from nas.solver.solution import Progress, Solution
+
+_POLISHED = 30
+"""Every so many designs met, one is bettered by local search."""
+_BLENDED = 2
+"""Designs of a box whose copies are shared out."""
+_POOL = 50
+"""Feasible designs that are kept."""
+
+
+@dataclass(slots=True)
+class Best:
+    """The best score of several searches: what does not better it is not looked for in any."""
+
+    score: float = -math.inf
+
+
+@dataclass(order=True, slots=True)
+class _Part:
+    """A box that may still hold a better design; the largest bound comes first."""
+
+    key: tuple[float, int]
+    box: Box = field(compare=False)
+    prices: Prices = field(compare=False)
+    designs: list[Design] = field(compare=False)
+    weights: list[float] = field(compare=False)
+
+    @property
+    def bound(self) -> float:
+        return -self.key[0]
+
+
+class Search:
+    """Branch and bound in one programme."""
+
+    def __init__(
+        self,
+        programme: Programme,
+        gap: float,
+        mixed: Collection[int],
+        best: Best,
+    ) -> None:
+        """Begin with nothing.
+
+        Args:
+            programme: what to solve.
+            gap: that is to be proven.
+            mixed: layers whose copies may be of several modes.
+            best: shared with other searches.
+        """
+        self.mixed, self.best = frozenset(mixed), best
+        self.blend: Mixed | None = None
+        """The best design with unlike copies, where it is better than all others."""
+        self.programme, self.gap, self.start = programme, gap, time.perf_counter()
+        self.relaxation = Relaxation(programme)
+        self.design: Design | None = None
+        self.score = self._alone = -math.inf
+        self.parts: list[_Part] = []
+        self.left: list[_Part] = []
+        """Parts that keep the gap."""
+        self.top: Prices | None = None
+        self.without: frozenset[Design] = frozenset()
+        """Designs that do not count."""
+        self.whole = True
+        """Whether states that cannot be part of a better design may be dropped."""
+        self.dropped = -math.inf
+        """The largest bound of states that were dropped."""
+        self._met: set[Design] = set()
+        self._pool: dict[Design, float] = {}
+        self._numbers = count()
+        self.boxes = 0
+
+    # The best design so far.
+
+    def offer(self, design: Design, *, polish: bool = True) -> None:
+        """Take a design, or what local search makes of it, if it is better and keeps all bounds."""
+        found = improve(self.programme, design) if polish else design
+        if found in self.without:  # what it was made from may be one of the others
+            found = design
+        if found is None or found in self.without:
+            return
+        figures = self.programme.figures(found)
+        if self.programme.excess(figures) or figures.score == -math.inf:
+            return
+        self._pool[found] = figures.score
+        if len(self._pool) > 2 * _POOL:
+            ranked = sorted(self._pool.items(), key=lambda entry: -entry[1])
+            self._pool = dict(ranked[:_POOL])
+        if self.design is None or figures.score > self._alone:
+            self.design, self._alone = found, figures.score
+        if figures.score > self.score:
+            self._raise(figures.score, None)
+
+    def _raise(self, score: float, blend: Mixed | None) -> None:
+        self.score, self.blend = score, blend
+        self.best.score = max(self.best.score, score)
+
+    @property
+    def goal(self) -> float:
+        """The bound at which a box need not be cut further."""
+        best = self.best.score
+        return best if best == -math.inf else best + self.gap * abs(best)
+
+    # Boxes.
+
+    def begin(self) -> None:
+        """Bound the whole space; tangents are moved to where the relaxation goes."""
+        box = whole(self.programme)
+        prices, designs = (
+            first_prices(self.relaxation, *_guess(self.programme, box)),
+            list[Design](),
+        )
+        bound = math.inf
+        for _ in range(3):
+            tight = tighten(
+                self.relaxation, box, prices, known=designs, enough=self.goal, steps=30
+            )
+            bound = min(bound, tight.bound)
+            if tight.bound == -math.inf:
+                return
+            self._meet(tight)
+            if bound <= self.goal:
+                break
+            designs, prices = tight.designs, self._touching(tight)
+        self.top = tight.prices
+        self.boxes += 1
+        if box.single():
+            self.offer(tight.designs[0], polish=False)
+            return
+        self._push(bound, box, prices, tight)
+
+    def take(self, coarse: Coarse, inner: Search) -> None:
+        """Begin with the parts of a thinned programme."""
+        if inner.design is not None:
+            self.offer(coarse.design(inner.design))
+        self.top = inner.top
+        for part in [*inner.parts, *inner.left]:
+            known = [coarse.design(design) for design in part.designs]
+            self._bound(coarse.box(part.box), part.prices, known, math.inf, steps=4)
+        if not self.boxes:
+            self.begin()
+
+    @property
+    def open(self) -> float:
+        """The largest bound of what must still be cut; minus infinity if the gap is proven."""
+        while self.parts and (
+            self.parts[0].bound <= self.goal or self.parts[0].box.single(self.mixed)
+        ):
+            self.left.append(heapq.heappop(self.parts))
+        return self.parts[0].bound if self.parts else -math.inf
+
+    def step(self) -> None:
+        """Cut the box with the largest bound."""
+        part = heapq.heappop(self.parts)
+        for box in part.box.cut(part.designs, part.weights, self.mixed):
+            self._bound(box, part.prices, part.designs, part.bound, steps=12)
+
+    def _bound(
+        self, box: Box, prices: Prices, known: list[Design], ceiling: float, steps: int
+    ) -> None:
+        """Bound a box, and keep it if it may hold something better."""
+        tight = tighten(self.relaxation, box, prices, known=known, enough=self.goal, steps=steps)
+        self.boxes += 1
+        if tight.bound == -math.inf or box.single():
+            if not self.whole:  # where the whole has more designs there may be feasible ones
+                self.left.append(_Part((math.inf, next(self._numbers)), box, prices, known, []))
+            if tight.bound > -math.inf:
+                self.offer(tight.seen[0], polish=False)
+            return
+        self._meet(tight)
+        if self.mixed:
+            self._mix(tight)
+        bound = min(tight.bound, ceiling, float(tight.ends.max()))
+        if self.whole and bound > self.goal:
+            kept = tight.ends > self.goal
+            self.dropped = max(self.dropped, float(tight.ends[~kept].max(initial=-math.inf)))
+            box = box.shrunk(kept)
+        self._push(bound, box, self._touching(tight), tight)
+
+    def _push(self, bound: float, box: Box, prices: Prices, tight: Tightened) -> None:
+        part = _Part((-bound, next(self._numbers)), box, prices, tight.designs, tight.weights)
+        if bound <= self.goal:
+            self.left.append(part)
+        else:
+            heapq.heappush(self.parts, part)
+
+    def _meet(self, tight: Tightened) -> None:
+        for design in tight.seen:
+            if design not in self._met:
+                self._met.add(design)
+                self.offer(design, polish=len(self._met) % _POLISHED == 1)
+
+    def _mix(self, tight: Tightened) -> None:
+        """Share out the copies of the designs that the relaxation mixes."""
+        for _, design in sorted(zip(tight.weights, tight.designs, strict=True))[-_BLENDED:]:
+            found = mix(self.programme, design, self.mixed)
+            if found is not None and found.figures.score > self.score:
+                self._raise(found.figures.score, found)
+
+    def _touching(self, tight: Tightened) -> Prices:
+        """Prices whose tangents touch where the relaxation mixes its designs."""
+        weights = np.array(tight.weights) / sum(tight.weights)
+        convs = weights @ [self.programme.totals(design).convs for design in tight.designs]
+        blocks = weights @ [self.programme.depths(design) for design in tight.designs]
+        return replace(
+            tight.prices, depths=np.maximum(convs, 1e-3), centre=blocks if blocks.size else None
+        )
+
+    def _near(self) -> tuple[Design, ...]:
+        """The designs that are mixed in the parts with the largest bounds."""
+        parts = heapq.nsmallest(20, [*self.parts, *self.left])
+        return tuple(dict.fromkeys(design for part in parts for design in part.designs))
+
+    # The answer.
+
+    def progress(self) -> Progress:
+        """How far the search is."""
+        open_ = [self.parts[0].bound] if self.parts else []
+        bound = max([*open_, *(part.bound for part in self.left), self.dropped, self.score])
+        seconds = time.perf_counter() - self.start
+        return Progress(score=self.score, bound=bound, seconds=seconds, boxes=self.boxes)
+
+    def solution(self) -> Solution:
+        """What was found."""
+        progress = self.progress()
+        return Solution(
+            design=self.design,
+            progress=progress,
+            solver="dp",
+            prices=self.top,
+            near=self._near(),
+            blend=self.blend,
+            pool=tuple(sorted(self._pool, key=lambda design: -self._pool[design])[:_POOL]),
+            optimal=progress.gap <= self.gap,
+        )
+
+
+def _guess(programme: Programme, box: Box) -> tuple[float, float]:
+    """About what a design scores, and its depth: those of the one in the box's middle."""
+    totals = programme.totals(tuple(_middle(box)))
+    score = totals.raw if math.isfinite(totals.raw) else 1e4
+    return max(1.0, score), max(1.0, totals.convs[-1])
+
+
+def _middle(box: Box) -> Iterator[Step]:
+    source = 0
+    for targets, modes, copies in zip(box.targets, box.modes, box.copies, strict=True):
+        step = Step(source, sum(targets) // 2, sum(modes) // 2, (copies[0] * 2 + copies[1]) // 3)
+        yield step
+        source = step.target
