@@ -158,7 +158,7 @@ def report(rows: dict[str, str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=10_000)
-    parser.add_argument("--mutations", type=int, default=500)
+    parser.add_argument("--mutations", type=int, default=1_000)
     parser.add_argument("--only", choices=("sampling", "networks", "mutation"))
     parser.add_argument("--file", type=Path, default=Path("runs/einspace.json"))
     parser.add_argument("--apart", action="store_true", help=argparse.SUPPRESS)

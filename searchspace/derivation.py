@@ -14,7 +14,7 @@ from typing import TypeVar
 from searchspace import draws
 from searchspace.choose import Chooser, Place, Question, ordered
 from searchspace.grammar import Alternative, Domain, Drawn, Item, Scalar, evaluate
-from searchspace.rest import Copies, End, Join, Only, Rest, Row, ending, twins
+from searchspace.rest import Copies, End, Join, Only, Rest, Row, TooFarError, ending, twins
 from searchspace.scope import Scope, needs, options
 from searchspace.shapes import TensorSpec
 from searchspace.table import DEEPEST, Table
@@ -24,6 +24,11 @@ FREE = 60
 """Height of a tree from which a derivation takes only what ends soonest."""
 MOST = 50_000
 """Nodes of a tree at most, where the grammar sets no limit."""
+
+LOOKS = 200
+"""Places that a derivation with recursive rules looks at freely, some milliseconds; from then on
+each question ends at a few."""
+FEW = 10
 
 _V = TypeVar("_V")
 
@@ -80,6 +85,7 @@ class Derivation:
         # Sizes of what is left are those of the first completion found: a fifth is kept back.
         self._soft = self._most * 4 // 5
         self._used, self._times = 0, 1
+        self._looks = LOOKS
 
     def root(self, guide: Node | None = None, *, smallest: bool = False) -> Node:
         """A tree of the grammar.
@@ -200,7 +206,7 @@ class Derivation:
             kept = guide.alternative if guide is not None else None
             question = Question("alternative", (at.place, symbol))
             for index in ordered(self._chooser, question, fits, weights, kept):
-                left = size(index)
+                left = self._asked(size, index, limited=guide is None)
                 if left is not None and self._used + left <= self._soft:
                     return index, row(index, highest), None
         for level in range((highest + 1 if at.level is None else at.level) + 1):
@@ -271,7 +277,7 @@ class Derivation:
             values = [guide.values[len(scope)], *(v for v in values if v in others)]
             weights = None
         order = ordered(self._chooser, question, values, weights, current, changes)
-        chosen = self._fitting(order, lambda value: size((*scope, value)), len(values) == 1)
+        chosen = self._fitting(order, lambda value: size((*scope, value)), len(values) == 1, guide)
         return (*scope, chosen)
 
     # Items.
@@ -332,7 +338,8 @@ class Derivation:
         order = ordered(
             self._chooser, question, values, None, None if guides is None else len(guides)
         )
-        count = int(self._fitting(order, lambda n: row.behind(int(n), at.spec), len(values) == 1))
+        single = len(values) == 1
+        count = int(self._fitting(order, lambda n: row.behind(int(n), at.spec), single, guides))
         old = list(guides or ())
         return count, [*old[:count], *[None] * (count - len(old))]
 
@@ -441,7 +448,9 @@ class Derivation:
                 yield from each((*chosen, value))
 
         single = not any(isinstance(scalar, Drawn) for scalar in item.scalars)
-        return self._fitting(each(()), lambda values: self._after(item, values, scope, at), single)
+        return self._fitting(
+            each(()), lambda values: self._after(item, values, scope, at), single, guide
+        )
 
     def _after(self, item: Item, values: Scope, scope: Scope, at: _At) -> int | None:
         """Size of an item with these arguments and of all that is left."""
@@ -462,13 +471,42 @@ class Derivation:
     def _level(self, at: _At) -> int:
         return self._table.level if at.level is None else at.level
 
-    def _fitting(self, order: Iterator[_V], size: Callable[[_V], int | None], single: bool) -> _V:
-        """The first option that leaves room for the rest; if none does, the smallest that ends."""
+    def _asked(self, size: Callable[[_V], int | None], option: _V, *, limited: bool) -> int | None:
+        """Size of what is left after an option; None if no completion is found.
+
+        Where rules are recursive, a limited question ends at so many looks. Few of those that go
+        further find a completion, and they would make a large tree slow.
+        """
+        table = self._table
+        if not (limited and table.recursion.deep):
+            return size(option)
+        table.looks = allowed = max(FEW, self._looks)
+        try:
+            return size(option)
+        except TooFarError:
+            return None
+        finally:
+            self._looks -= allowed - table.looks
+            table.looks = 0
+
+    def _fitting(
+        self,
+        order: Iterator[_V],
+        size: Callable[[_V], int | None],
+        single: bool,
+        guide: object | None,
+    ) -> _V:
+        """The first option that leaves room for the rest; if none does, the smallest that ends.
+
+        What a guide says is looked into without end.
+        """
         if single:
             return next(order)
         smallest: tuple[int, _V] | None = None
+        offered = []
         for option in order:
-            found = size(option)
+            offered.append(option)
+            found = self._asked(size, option, limited=guide is None)
             if found is None:
                 continue
             if self._used + found <= self._soft:
@@ -476,6 +514,9 @@ class Derivation:
             if smallest is None or found < smallest[0]:
                 smallest = (found, option)
         if smallest is None:
+            for option in offered:
+                if size(option) is not None:
+                    return option
             raise DrawError(f"no tree of {self._grammar.name} can be completed")
         return smallest[1]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from searchspace.grammar import Alternative, Item
-from searchspace.scope import Scope, arguments, assignments, counts, live, needs, used
+from searchspace.scope import Scope, arguments, assignments, counts, drawn, live, needs, used
 from searchspace.shapes import TensorSpec
 from searchspace.tree import Value
 
@@ -80,6 +80,8 @@ class Lazy:
 
     def one(self, item: Item, scope: Sequence[Value], spec: TensorSpec) -> Found:
         """What leaves one copy of an item."""
+        if item.is_primitive and not item.groups and not drawn(item):
+            return self.given(item, next(arguments(item, scope)), scope, spec)
         return self._kept((item, _seen(item, scope), spec), self._one(item, scope, spec))
 
     def _one(self, item: Item, scope: Sequence[Value], spec: TensorSpec) -> Found:

@@ -29,6 +29,11 @@ class Recursion:
         self._least = self._levels()
         self.level = max((n for n in self._least.values() if n < ENDLESS), default=0)
         """Recursive expansions that the neediest rule needs at least."""
+        self._least_of = {
+            alternative: _needed(alternative, self._least)
+            for rule in rules.values()
+            for alternative in rule.alternatives
+        }
         self._smallest = self._sizes()
         self._always = self._served()
 
@@ -78,7 +83,7 @@ class Recursion:
 
     def least(self, alternative: Alternative) -> int:
         """Recursive expansions that the items of an alternative need at least."""
-        return _needed(alternative, self._least)
+        return self._least_of[alternative]
 
     def _levels(self) -> dict[str, int]:
         least = dict.fromkeys(self._rules, ENDLESS)

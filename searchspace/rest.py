@@ -19,6 +19,10 @@ _UNKNOWN = -1
 _F = TypeVar("_F")
 
 
+class TooFarError(Exception):
+    """A question has looked at as many places as it may, and has no answer."""
+
+
 class Rest(Protocol):
     """All that is left to derive behind some place."""
 
@@ -162,6 +166,7 @@ class Row(_Remembering):
     def search(self, spec: TensorSpec) -> int | None:
         """See `size`."""
         frame, index, scope = self._frame, self._index, self._scope
+        look(frame.table)
         if index == len(frame.items):
             return frame.rest.size(spec)
         if frame.needs is not None and frame.needs[index] > len(scope):
@@ -172,6 +177,11 @@ class Row(_Remembering):
         if item.repeat is None:
             return self.behind(1, spec)
         return _first(self.behind(count, spec) for count in counts(item, scope))
+
+    @property
+    def table(self) -> Table:
+        """What the items can do."""
+        return self._frame.table
 
     @property
     def following(self) -> Row:
@@ -206,6 +216,7 @@ class Copies(_Remembering):
 
     def search(self, spec: TensorSpec) -> int | None:
         """See `size`."""
+        look(self._row.table)
         return self._row.behind(self._left, spec)
 
 
@@ -264,6 +275,7 @@ class Join(_Remembering):
 
     def search(self, spec: TensorSpec) -> int | None:
         """See `size`."""
+        look(self._table)
         done = (*self._done, spec)
         groups = self._item.groups
         if len(done) == len(groups):
@@ -283,6 +295,13 @@ class Join(_Remembering):
             if more is not None:
                 return self._times * size + more
         return None
+
+
+def look(table: Table) -> None:
+    """Note that a place is looked at; raises `TooFarError` if that was the last one allowed."""
+    table.looks -= 1
+    if not table.looks:
+        raise TooFarError
 
 
 def twins(first: Sequence[Item], second: Sequence[Item]) -> bool:

@@ -44,6 +44,12 @@ def used(item: Item) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=16_384)
+def drawn(item: Item) -> bool:
+    """Whether some argument of an item is drawn in place."""
+    return any(isinstance(scalar, Drawn) for scalar in item.scalars)
+
+
+@lru_cache(maxsize=16_384)
 def needs(alternative: Alternative, arity: int) -> tuple[int, ...]:
     """For each item, how many variables must be known before it is expanded."""
     return tuple(max([arity, *(i + 1 for i in used(item))]) for item in alternative.items)

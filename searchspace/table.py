@@ -46,9 +46,14 @@ class Table:
         """Level to which items in a row are followed; what joins them is followed one further."""
         self.lazy = Lazy(self)
         """Entries of what holds no recursive rule."""
+        self.looks = 0
+        """Places that may still be looked at for one question, see `searchspace.rest`; 0 and below:
+        any number."""
         self._entries: dict[object, Outs] = {}
         self._held = 0
-        self._applied: dict[object, TensorSpec | None] = {}
+        self._applied: dict[tuple[str, Scope], dict[TensorSpec, TensorSpec | None]] = {}
+        self._answers = 0
+        self._specs: dict[TensorSpec, TensorSpec] = {}
         self._flows: dict[tuple[Node, TensorSpec], TensorSpec | None] = {}
         self._measures: dict[Node, tuple[int, int]] = {}
         self._fitting: dict[tuple[str, Scope], tuple[int, ...]] = {}
@@ -138,18 +143,31 @@ class Table:
         self, name: str, values: Scope, spec: TensorSpec, inner: Sequence[TensorSpec] = ()
     ) -> TensorSpec | None:
         """The spec that leaves a primitive, from those that leave its sequences; None: unserved."""
-        key = (name, values, spec, *inner)
-        if key in self._applied:
-            return self._applied[key]
-        if len(self._applied) >= HELD:
-            self._applied.clear()
+        if inner:
+            return self._result(name, values, spec, inner)  # seldom asked for again
+        known = self._applied.get((name, values))
+        if known is None:
+            known = self._applied[name, values] = {}
+        found = known.get(spec, spec)
+        if found is spec and spec not in known:
+            self._answers += 1
+            if self._answers > HELD:
+                self._answers = 1
+                self._applied.clear()
+            found = known[spec] = self._result(name, values, spec, ())
+        return found
+
+    def _result(
+        self, name: str, values: Scope, spec: TensorSpec, inner: Sequence[TensorSpec]
+    ) -> TensorSpec | None:
         primitive = self.grammar.primitives[name]
         try:
-            out: TensorSpec | None = primitive.result(spec, primitive.named(values), inner)
+            out = self.within(primitive.result(spec, primitive.named(values), inner))
         except ShapeError:
-            out = None
-        found = self._applied[key] = self.within(out)
-        return found
+            return None
+        if len(self._specs) >= HELD:
+            self._specs.clear()
+        return None if out is None else self._specs.setdefault(out, out)
 
     def inside(self, name: str, values: Scope, spec: TensorSpec) -> TensorSpec | None:
         """The spec that enters a primitive's sequences; None: the primitive does not serve it."""
@@ -173,10 +191,12 @@ class Table:
 
     def flow(self, node: Node, spec: TensorSpec) -> TensorSpec | None:
         """The spec that leaves a tree; None: something in it does not serve what reaches it."""
+        if node.is_primitive and not node.children:
+            return self.applied(node.symbol, node.values, spec)
         key = (node, spec)
         if key in self._flows:
             return self._flows[key]
-        if len(self._flows) >= HELD // 4:
+        if len(self._flows) >= HELD // 16:
             self._flows.clear()
         out = self._flows[key] = self._flow(node, spec)
         return out
@@ -222,7 +242,7 @@ class Table:
     def _measured(self, node: Node) -> tuple[int, int]:
         found = self._measures.get(node)
         if found is None:
-            if len(self._measures) >= HELD // 4:
+            if len(self._measures) >= HELD // 16:
                 self._measures.clear()
             times = self.times(node.symbol, node.values) if node.is_primitive else 1
             inner = [self._measured(child) for child in node.flat()]
@@ -239,6 +259,10 @@ class Table:
         Args:
             scope: values of the rule's variables, as far as the item uses them.
         """
+        if item.is_primitive and not item.groups and item.repeat is None:
+            # Nothing to look for: an entry would cost more than it saves.
+            outs = [self.applied(item.symbol, v, spec) for v in arguments(item, scope)]
+            return {out: (0, 1) for out in outs if out is not None}
         if not self.holds_recursion(item):
             return {out: (0, size) for out, size in self.lazy.item(item, scope, spec)}
         if item.repeat is None:
@@ -352,7 +376,7 @@ class Table:
             alternatives = self.grammar.rules[symbol].alternatives
             for index in self.fitting(symbol, given):
                 if self.recursion.least(alternatives[index]) <= level - itself[0]:
-                    outs = self.alternative(symbol, index, given, spec, level - itself[0])
+                    outs = self.alternative(alternatives[index], given, spec, level - itself[0])
                     _merge(made, outs, itself, level)
         return self._keep(key, made)
 
@@ -366,17 +390,9 @@ class Table:
         return found
 
     def alternative(
-        self, symbol: str, index: int, given: Scope, spec: TensorSpec, level: int
+        self, alternative: Alternative, given: Scope, spec: TensorSpec, level: int
     ) -> Outs:
         """What can leave the items of one alternative."""
-        key = (symbol, index, given, spec, level if symbol in self.recursion.deep else 0)
-        found = self._entries.get(key)
-        if found is None:
-            alternative = self.grammar.rules[symbol].alternatives[index]
-            found = self._keep(key, self._items(alternative, given, spec, level))
-        return found
-
-    def _items(self, alternative: Alternative, given: Scope, spec: TensorSpec, level: int) -> Outs:
         arity = len(given)
         states: dict[tuple[TensorSpec, Scope], Cost] = {(spec, given): _NOTHING}
         for index, item in enumerate(alternative.items):

@@ -5,6 +5,7 @@ from random import Random
 import pytest
 import torch
 
+from searchspace import derivation
 from searchspace.branching import branching_rate
 from searchspace.build import build, flow
 from searchspace.check import check
@@ -12,6 +13,7 @@ from searchspace.grammar import GrammarError
 from searchspace.parameters import parameters
 from searchspace.read import read_grammar
 from searchspace.sample import sample, sample_within
+from searchspace.shapes import vector
 from searchspace.space import load_space, space_names
 from searchspace.table import table_of
 from searchspace.tree import walk
@@ -52,6 +54,18 @@ def test_draws_of_einspace_run_forward_and_backward_without_nan():
         assert y.isfinite().all()
         assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
     assert large < 75
+
+
+def test_a_derivation_that_may_hardly_look_ahead_still_ends_in_a_tree(monkeypatch):
+    monkeypatch.setattr(derivation, "LOOKS", 0)
+    monkeypatch.setattr(derivation, "FEW", 1)
+    grammar, random = load_space("einspace"), Random(0)
+    for _ in range(30):
+        architecture = sample(grammar, random)
+        check(grammar, architecture.root)
+        mutant = mutate(grammar, architecture, random)
+        check(grammar, mutant.root)
+        assert flow(mutant.root, grammar.input) == vector(grammar.classes)
 
 
 def test_options_that_only_a_later_shape_forbids_are_not_offered():
