@@ -3,6 +3,7 @@
 The entries are those of `searchspace.table` with counts in place of smallest sizes: for a rule or
 item in a known spec, how many trees lead to each spec that can leave, by their number of nodes.
 Sums run over the specs between items, so that only trees that fit are counted, each once.
+All trees of a space without recursion are counted faster, by `searchspace.lifted`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from math import prod
 from searchspace import draws
 from searchspace.bearing import Bearing
 from searchspace.grammar import Alternative, Grammar, Item, LimitError
+from searchspace.lifted import Lifted
 from searchspace.scope import Scope, arguments, counts, live, needs
 from searchspace.shapes import TensorSpec
 from searchspace.table import table_of
@@ -45,6 +47,9 @@ def count(grammar: Grammar, max_nodes: int | None = None) -> int:
         LimitError: the space is infinite and `max_nodes` is None, or there are too many shapes or
             variables to follow.
     """
+    finite = not table_of(grammar).recursion.recursive
+    if finite and max_nodes is None and not grammar.limits.nodes:
+        return Lifted(grammar).count()
     return sum(sum(sizes.values()) for sizes in Counter(grammar, max_nodes).whole().values())
 
 
