@@ -132,8 +132,13 @@ def assemble(config: Config) -> Parts:
 
 
 def design_task(parts: Parts) -> Task:
-    """What a solver is to design for a run."""
+    """What a solver is to design for a run.
+
+    Raises:
+        UsageError: the front is over a quantity that is not bounded.
+    """
     from nas.solver.design import Task  # only where it is asked for
+    from nas.solver.trade import resource_of
 
     config, evaluator = parts.config, parts.evaluator
     bounds = {
@@ -141,7 +146,7 @@ def design_task(parts: Parts) -> Task:
         "params": config.max_params,
         "macs": config.max_macs,
     }
-    return Task(
+    task = Task(
         grammar=parts.grammar,
         costs=evaluator.table,
         latency=evaluator.latency,
@@ -151,7 +156,13 @@ def design_task(parts: Parts) -> Task:
         solver=config.solver,
         gap=config.gap,
         seconds=config.solve_seconds,
+        ranked=config.designs,
+        front=config.front,
+        front_over=config.front_over,
     )
+    if task.front and task.bounds:
+        resource_of(task)
+    return task
 
 
 def _schemes(config: Config, target: Target) -> tuple[str, ...]:

@@ -58,6 +58,12 @@ class Config:
     """Gap between a design's score and what bounds it, at which the solver stops."""
     solve_seconds: float = 60.0
     """Time that the solver has, in seconds."""
+    designs: int = 1
+    """Designs that differ, which the solver ranks with a proof of each; at least 1."""
+    front: int = 0
+    """Points of the solver's front of score against a bounded quantity; 0: no front."""
+    front_over: str | None = None
+    """That quantity: `high_ms`, `macs` or `params`; none: the first of them that is bounded."""
     data: str | None = None
     """Data set that a supernet is trained on; none: training-free."""
     workers: int = 0

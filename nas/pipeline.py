@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,22 @@ from torch import nn
 from nas.assemble import Parts, assemble, design_task, objectives
 from nas.config import Config
 from nas.export.folder import export
-from nas.record import BEST, CERTIFICATE, RESULT, Record, RecordError, create, write_json
+from nas.record import (
+    BEST,
+    CERTIFICATE,
+    FRONT_PLOT,
+    RESULT,
+    Record,
+    RecordError,
+    create,
+    write_json,
+    write_text,
+)
 from nas.report.architecture import architecture_table, scheme_line
 from nas.report.certificate import certificate, certificate_lines
+from nas.report.form import form
+from nas.report.front import points_table, ranked_table
+from nas.report.front_plot import front_svg
 from nas.report.result import result
 from nas.report.tables import front_table
 from nas.search import Progress, first_proposals, front_of, run
@@ -90,7 +104,8 @@ def perform(folder: Path, config: Config, *, as_json: bool, resume: bool) -> int
         try:
             outcome = _search(parts, record, folder, first)
             if proof is not None:
-                outcome["certificate"] = certificate(proof)
+                outcome["certificate"] = certificate(proof, _looks(parts))
+                _plot(folder, config, outcome["certificate"])
             record.write_result(outcome)
         except (KeyboardInterrupt, OSError):
             people.print(
@@ -106,6 +121,7 @@ def _proof(parts: Parts, folder: Path, people: Console) -> Certificate:
 
     Raises:
         ChainError, NoDesignError: see `nas.solver.design.certify`.
+        UsageError: see `design_task`.
     """
     from nas.solver.design import Certificate, certify  # only where it is asked for
 
@@ -113,6 +129,7 @@ def _proof(parts: Parts, folder: Path, people: Console) -> Certificate:
         return Certificate.from_json(json.loads((folder / CERTIFICATE).read_text("utf-8")))
     except FileNotFoundError:
         pass
+    wanted = design_task(parts)  # what is at fault is told before there is a bar
     bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
@@ -131,7 +148,19 @@ def _proof(parts: Parts, folder: Path, people: Console) -> Certificate:
             bar.update(task, description=what, completed=part, closed=closed)
 
         with torch_threads(1):
-            return certify(design_task(parts), hear)
+            return certify(wanted, hear)
+
+
+def _looks(parts: Parts) -> Callable[[Architecture], Mapping[str, Any]]:
+    """Describes designs, each once."""
+    return cache(lambda architecture: form(architecture, parts.evaluator.table))
+
+
+def _plot(folder: Path, config: Config, record: Mapping[str, Any]) -> None:
+    """The picture of the front, where there is one."""
+    if "front" in record:
+        title = f"{Path(config.space).stem} on {Path(config.target).stem}"
+        write_text(folder / FRONT_PLOT, front_svg(record["front"], title))
 
 
 def _create(folder: Path, config: Config) -> Record:
@@ -170,7 +199,7 @@ def _search(
         seed=parts.config.seed,
         facts=_facts(parts, best, extra),
     )
-    return result(folder, best, front, extra=extra)
+    return result(folder, best, front, extra=extra, looks=_looks(parts))
 
 
 def _run(parts: Parts, record: Record, first: tuple[Architecture, ...], bar: Bar) -> list[Trial]:
@@ -228,8 +257,7 @@ def _show(people: Console, folder: Path, outcome: Mapping[str, Any], as_json: bo
             highlight=False,
         )
     if "certificate" in outcome:
-        for line in certificate_lines(outcome["certificate"]):
-            people.print(line, markup=False, highlight=False)
+        _show_proof(people, folder, outcome["certificate"])
     people.print(
         f"exported to {folder / BEST}: run 'python {folder / BEST}/model.py', "
         f"or nas.load('{folder / BEST}')",
@@ -240,3 +268,13 @@ def _show(people: Console, folder: Path, outcome: Mapping[str, Any], as_json: bo
     if as_json:
         json.dump(outcome, sys.stdout, indent=2)
         print()
+
+
+def _show_proof(people: Console, folder: Path, proof: Mapping[str, Any]) -> None:
+    for line in certificate_lines(proof):
+        people.print(line, markup=False, highlight=False)
+    if len(proof.get("ranked", ())) > 1:
+        people.print(ranked_table(proof))
+    if "front" in proof:
+        people.print(points_table(proof["front"]))
+        people.print(f"its picture: {folder / FRONT_PLOT}", markup=False, highlight=False)

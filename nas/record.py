@@ -33,7 +33,7 @@ from searchspace.grammar import Grammar
 from searchspace.text import TreeTextError, from_text
 
 CONFIG, JOURNAL, RESULT, BEST, LOCK = "config.json", "journal.log", "result.json", "best", "lock"
-CERTIFICATE = "certificate.json"
+CERTIFICATE, FRONT_PLOT = "certificate.json", "front.svg"
 _STUDY = "search"
 _STATUSES = get_args(Status)
 # What Optuna raises where a line of its journal is JSON, but none that it wrote.
@@ -169,11 +169,15 @@ def read_config(folder: Path) -> Config:
 
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file so that after a crash the old or the new one stands, never a part."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in the same way."""
     temporary = path.with_name(path.name + ".new")
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2)
-            file.write("\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

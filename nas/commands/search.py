@@ -7,12 +7,14 @@ from pathlib import Path
 
 from nas.commands import options
 from nas.config import Config
+from nas.usage import UsageError
 
 EXAMPLES = """examples:
   nas search --space conv_large_kernel --target a100 --budget 5ms
   nas search --space conv_large_kernel --target a100 --budget 800us --quantize --seed 1
   nas search --space conv_large_kernel --target a100 --budget 1ms --data digits --workers 2
   nas search --space conv_large_kernel --target a100 --budget 5ms --strategy solve
+  nas search --space conv_resnet --max-params 11.7M --strategy solve --designs 5 --front 8
   nas search --space my.grammar --target my_device.toml --budget 2ms --max-params 11.7M --json
 """
 MAX_PARAMS = 100_000_000
@@ -137,6 +139,26 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         help="time that the solver has (default 60); the gap reached by then is told",
     )
     parser.add_argument(
+        "--designs",
+        type=options.whole(1),
+        default=1,
+        metavar="K",
+        help="with the solver: rank the K best designs that differ, each with what is proven of it "
+        "(default 1); more than 1 may take half of --solve-seconds more",
+    )
+    parser.add_argument(
+        "--front",
+        type=options.whole(2),
+        metavar="N",
+        help="with the solver: N points of the front of score against latency, each with its "
+        "proven bound, as a table and front.svg; takes up to half of --solve-seconds more",
+    )
+    parser.add_argument(
+        "--front-over",
+        choices=("latency", "macs", "params"),
+        help="what the front is over (default the first of these that is bounded)",
+    )
+    parser.add_argument(
         "--evaluations",
         type=options.whole(1),
         metavar="N",
@@ -178,10 +200,24 @@ def run(args: argparse.Namespace) -> int:
     return perform(folder, config, as_json=args.json, resume=False)
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Options that mean nothing without another one must not be passed over in silence."""
+    asked = [
+        name for name, given in (("--designs", args.designs > 1), ("--front", args.front)) if given
+    ]
+    if asked and args.strategy != "solve" and args.start != "solver":
+        raise UsageError(
+            f"{asked[0]} is answered by the solver: give --strategy solve, or --start solver"
+        )
+    if args.front_over and not args.front:
+        raise UsageError("--front-over says what a front is over: give --front N too")
+
+
 def _config(args: argparse.Namespace) -> Config:
     from nas.fit_data import fit_to_data  # heavy: torch
     from searchspace.space import load_space, space_text
 
+    _check(args)
     space = load_space(args.space)
     config = Config(
         space=args.space,
@@ -204,6 +240,9 @@ def _config(args: argparse.Namespace) -> Config:
         solver=args.solver,
         gap=args.gap,
         solve_seconds=args.solve_seconds,
+        designs=args.designs,
+        front=args.front or 0,
+        front_over="high_ms" if args.front_over == "latency" else args.front_over,
         data=args.data,
         workers=args.workers,
         ray_address=args.ray_address,

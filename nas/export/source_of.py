@@ -86,7 +86,7 @@ def _of_run(run: Path, key: str | None) -> Design:
     row = rows[key]
     root = from_text(row["architecture"])
     settings = {n: best.facts[n] for n in ("target", "batch", "precision") if n in best.facts}
-    figures = {n: value for n, value in row.items() if n not in ("architecture", "key")}
+    figures = {n: value for n, value in row.items() if isinstance(value, int | float)}
     return Design(
         architecture=Architecture(space=best.architecture.space, root=root),
         spec=best.spec,

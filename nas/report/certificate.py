@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from nas.quantities import format_count
+from searchspace.architecture import Architecture
+from searchspace.text import from_text
 
 if TYPE_CHECKING:
     from nas.solver.design import Certificate
 
-_UNITS = {"params": (1e6, "million parameters"), "macs": (1e9, "G multiply-adds")}
+Form = Callable[[Architecture], Mapping[str, Any]]
+"""What a tree looks like: see `nas.report.form`."""
+NAMES = {"high_ms": "latency", "params": "parameters", "macs": "multiply-adds"}
+"""Of the bounded quantities, for people."""
+_STEP = 0.25
+"""Part of a limit that a step may be at most, for which a shadow price is told."""
 
 
-def certificate(proof: Certificate) -> dict[str, Any]:
-    """The certificate as it stands in a run's result."""
+def certificate(proof: Certificate, form: Form) -> dict[str, Any]:
+    """The certificate as it stands in a run's result.
+
+    Args:
+        proof: what was proven.
+        form: describes the designs that are ranked and those of the front.
+    """
     record = proof.to_json()
     for name in ("format", "version", "designs"):
         del record[name]
+    record["ranked"] = [_with_form(row, form) for row in record["ranked"]]
+    if record["front"] is None:
+        del record["front"]
+    else:
+        points = [_with_form(row, form) for row in record["front"]["points"]]
+        record["front"] = {**record["front"], "points": points}
     return record
+
+
+def _with_form(row: Mapping[str, Any], form: Form) -> dict[str, Any]:
+    if row["architecture"] is None:
+        return dict(row)
+    root = from_text(row["architecture"])
+    return {**row, **form(Architecture(space=root.symbol, root=root))}
 
 
 def certificate_lines(record: Mapping[str, Any]) -> Iterator[str]:
@@ -34,9 +62,29 @@ def certificate_lines(record: Mapping[str, Any]) -> Iterator[str]:
     for fault in record["left_out"]:
         yield f"not part of the proof: {fault}"
     for use in record["uses"]:
-        unit, name = _UNITS.get(use["name"], (1.0, use["unit"] or use["name"]))
-        used, limit, price = use["used"] / unit, use["limit"] / unit, use["price"] * unit
-        worth = (
-            f"one more is worth about {price:,.4g}" if price > 0 else "more of it is worth nothing"
-        )
-        yield f"{name}: {used:,.4g} of {limit:,.4g}; {worth}"
+        name = NAMES.get(use["name"], use["name"])
+        used, limit = (amount(use["name"], use[key]) for key in ("used", "limit"))
+        yield f"{name}: {used} of {limit}{_worth(use)}"
+
+
+def amount(name: str, value: float) -> str:
+    """So much of a quantity, with its unit."""
+    if name == "high_ms":
+        return f"{value:.4g} ms" if value >= 0.1 else f"{1e3 * value:.4g} us"
+    if name == "effectiveness":
+        return f"{value:.3g}"
+    return format_count(value)
+
+
+def _worth(use: Mapping[str, Any]) -> str:
+    """What a step more of a quantity is worth, in words; nothing where no price is known."""
+    name, price = use["name"], use["price"]
+    if price is None:
+        return ""
+    if not price > 0:
+        return "; more of it is worth nothing"
+    step = 10.0 ** math.floor(math.log10(_STEP * use["limit"]))
+    what = amount(name, step)
+    if name in ("params", "macs"):
+        what += f" {NAMES[name]}"
+    return f"; {what} more is worth about {step * price:,.4g} points of score"

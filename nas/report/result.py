@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nas.pareto import Front
 from nas.trial import Trial
+from searchspace.architecture import Architecture
 
 FORMAT, VERSION = "nas-result", 1
 _ALWAYS = ("score", "latency_ms", "low_ms", "high_ms")
@@ -29,7 +30,12 @@ def design(trial: Trial, extra: Mapping[str, float] | None = None) -> dict[str, 
 
 
 def result(
-    run: Path, best: Trial, front: Front, *, extra: Mapping[str, float] | None = None
+    run: Path,
+    best: Trial,
+    front: Front,
+    *,
+    extra: Mapping[str, float] | None = None,
+    looks: Callable[[Architecture], Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The whole outcome.
 
@@ -38,11 +44,16 @@ def result(
         best: the chosen trial.
         front: the Pareto front, best first.
         extra: figures of the chosen design alone, such as its test accuracy.
+        looks: what a design looks like: see `nas.report.form`; None: that is left out.
     """
+
+    def row(trial: Trial, extra: Mapping[str, float] | None = None) -> dict[str, Any]:
+        return {**design(trial, extra), **(looks(trial.architecture) if looks else {})}
+
     return {
         "format": FORMAT,
         "version": VERSION,
         "run": str(run),
-        "best": design(best, extra),
-        "front": [design(trial) for trial in front],
+        "best": row(best, extra),
+        "front": [row(trial) for trial in front],
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,22 +14,20 @@ from nas.solver.chain import Chain
 from nas.solver.combinations import ChainError
 from nas.solver.compile import MODES, VALUES, Compiler
 from nas.solver.conflict import conflict
-from nas.solver.mix import mix
+from nas.solver.found import AUTO, Found, Measure, Measured, Solved, found_in, gap_of
+from nas.solver.front import shadows
+from nas.solver.ranking import Ranked, rank
 from nas.solver.solution import NoDesignError, Progress, Solution
 from nas.solver.solve import solve
-from predictors.base import Context
-from predictors.entropy import EntropyPredictor
+from nas.solver.trade import Trade, trace_front, trade
 from predictors.latency import LatencyPredictor
 from searchspace.architecture import Architecture
 from searchspace.grammar import Grammar
 from searchspace.text import from_text
 
 FORMAT, VERSION = "nas-certificate", 1
-AUTO = "auto"
 _REASONING = 20.0
 """Seconds for finding out which bounds conflict."""
-_MIXED = 10
-"""Feasible designs whose stages are mixed, beside the relaxation's."""
 
 Listener = Callable[[str, float, Progress | None], None]
 """Hears what is done, how far it is from 0 to 1, and how far the bounds have closed."""
@@ -43,8 +41,11 @@ class Use:
     unit: str
     limit: float
     used: float
-    price: float
-    """What the bound on the score gains if the limit rises by one unit: the shadow price."""
+    price: float | None
+    """What the bound on the score gains if the limit rises by one unit: the shadow price.
+
+    None: the solver has no prices.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,10 @@ class Certificate:
     """Alternatives that are no chains of stages, so that nothing is proven of them."""
     designs: tuple[str, ...]
     """Trees as text, the best first."""
+    ranked: tuple[Ranked, ...] = ()
+    """The best designs that differ, as many as were asked for."""
+    front: Trade | None = None
+    """Score against a bounded quantity, where it was asked for."""
 
     def architectures(self, grammar: Grammar) -> tuple[Architecture, ...]:
         """The designs as trees of their space."""
@@ -87,6 +92,9 @@ class Certificate:
         given["uses"] = tuple(Use(**use) for use in given["uses"])
         for name in ("left_out", "designs"):
             given[name] = tuple(given[name])
+        given["ranked"] = tuple(Ranked(**entry) for entry in given.get("ranked", ()))
+        if given.get("front") is not None:
+            given["front"] = Trade.from_json(given["front"])
         return cls(**given)
 
 
@@ -108,7 +116,13 @@ class Task:
     seconds: float = 60.0
     """Time to solve, after the programmes were stated."""
     count: int = 10
-    """Designs wanted at most."""
+    """Designs to search on from, at most, beside those that are ranked and on the front."""
+    ranked: int = 1
+    """Designs that differ to rank; more than 1 may take half of `seconds` more."""
+    front: int = 0
+    """Points of the front; more than 0 take up to half of `seconds` more."""
+    front_over: str | None = None
+    """What the front is over; None: the first that is bounded of `nas.solver.trade.RESOURCES`."""
 
 
 def certify(task: Task, listen: Listener | None = None) -> Certificate:
@@ -140,26 +154,73 @@ def certify(task: Task, listen: Listener | None = None) -> Certificate:
     bound = max(solution.progress.bound for _, solution in solved)
     if all(solution.design is None for _, solution in solved):
         _explain(task, chains, bound)
-    designs = [(*entry, *pair) for pair in solved for entry in _mixed(*pair)]
-    designs.sort(key=lambda entry: -entry[0])
-    score, first, chain, solution = designs[0]
-    traced = _traced(task, first)
-    if not math.isclose(traced, score, rel_tol=1e-6):
-        raise AssertionError(f"the programme says {score}, its network scores {traced}: {first}")
-    gap = max(0.0, bound - score) / max(1e-9, abs(score))
+    more = _more(task, solved, bound, listen)
+    best = more.found[0]
+    chain, solution = solved[best.chain]
+    measured = more.measure(best.architecture)
+    if not math.isclose(measured.score, best.score, rel_tol=1e-6):
+        raise AssertionError(
+            f"the programme says {best.score}, its network scores {measured.score}: {best.text}"
+        )
+    bound = max(bound, best.score)
+    gap = gap_of(best.score, bound)
     return Certificate(
         solver=solution.solver,
-        score=score,
+        score=best.score,
         bound=bound,
         gap=gap,
         seconds=time.perf_counter() - start,
         optimal=gap <= task.gap,
-        uses=_uses(task, chain, solution, first),
+        uses=_uses(task, chain, solution, measured),
         values=VALUES,
         modes=MODES,
         left_out=tuple(left_out),
-        designs=tuple(dict.fromkeys(entry[1] for entry in designs))[: task.count],
+        designs=more.designs(task.count),
+        ranked=more.ranked,
+        front=more.front,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _More:
+    """All that is known beside the best design."""
+
+    found: list[Found]
+    """Designs, the best first."""
+    measure: Measure
+    ranked: tuple[Ranked, ...]
+    front: Trade | None
+
+    def designs(self, count: int) -> tuple[str, ...]:
+        """Trees: those that are ranked, the best others, and those of the front."""
+        points = self.front.points if self.front else ()
+        texts = [
+            *(entry.architecture for entry in self.ranked),
+            *dict.fromkeys(f.text for f in self.found),
+        ]
+        on_front = [p.architecture for p in reversed(points) if p.architecture is not None]
+        return tuple(dict.fromkeys([*texts[: max(count, len(self.ranked))], *on_front]))
+
+
+def _more(
+    task: Task, answers: Sequence[tuple[Chain, Solution]], bound: float, listen: Listener | None
+) -> _More:
+    """The front, and the designs that are ranked, where they were asked for."""
+    measure = Measure(task)
+    solved = [Solved(chain, solution, chain.mixable()) for chain, solution in answers]
+    found = [
+        design
+        for index, entry in enumerate(solved)
+        for design in found_in(entry.chain, index, entry.solution, entry.mixed)
+    ]
+    found.sort(key=lambda f: (f.score, f.text), reverse=True)
+    start = time.perf_counter()
+    limits = trace_front(task, solved, found, bound, measure, listen) if task.front else []
+    seconds = time.perf_counter() - start
+    ranked = rank(task, solved, found, bound, measure, listen)
+    found.sort(key=lambda f: (f.score, f.text), reverse=True)
+    front = trade(task, limits, found, measure, seconds) if task.front else None
+    return _More(found=found, measure=measure, ranked=tuple(ranked), front=front)
 
 
 def _solve(
@@ -200,49 +261,20 @@ def _explain(task: Task, chains: list[Chain], bound: float) -> None:
     )
 
 
-def _traced(task: Task, text: str) -> float:
-    """The score of a tree as a search finds it."""
-    context = Context(
-        grammar=task.grammar,
-        spec=task.grammar.input,
-        costs=lambda architecture: task.costs.costs(architecture.root),
-        quantized=task.quantized,
-    )
-    return EntropyPredictor(context).entropy(task.costs.costs(from_text(text))).score
-
-
-def _uses(task: Task, chain: Chain, solution: Solution, text: str) -> tuple[Use, ...]:
+def _uses(task: Task, chain: Chain, solution: Solution, measured: Measured) -> tuple[Use, ...]:
     """What a design takes, and what more would be worth."""
-    costs = task.costs.costs(from_text(text))
-    used = {
-        "high_ms": task.latency.latency(costs).high,
-        "params": float(costs.params),
-        "macs": float(costs.macs),
-    }
-    prices = solution.prices
+    programme = chain.programme
+    limits = [(r.name, r.unit, r.limit) for r in programme.resources]
+    if programme.effectiveness is not None:
+        limits.append(("effectiveness", "", programme.effectiveness))
+    prices = {shadow.name: shadow.price for shadow in shadows(programme, solution)}
     return tuple(
         Use(
-            name=resource.name,
-            unit=resource.unit,
-            limit=resource.limit,
-            used=used[resource.name],
-            price=0.0 if prices is None else float(prices.resources[index]) / resource.limit,
+            name=name,
+            unit=unit,
+            limit=limit,
+            used=float(getattr(measured, name)),
+            price=prices.get(name),
         )
-        for index, resource in enumerate(chain.programme.resources)
+        for name, unit, limit in limits
     )
-
-
-def _mixed(chain: Chain, solution: Solution) -> list[tuple[float, str]]:
-    """Scores and texts of designs, the copies in their stages mixed where that is better."""
-    programme, found = chain.programme, dict[str, float]()
-    for design in solution.pool:
-        found[chain.architecture(design).text] = programme.figures(design).score
-    layers = chain.mixable()
-    for design in (*solution.near, *solution.pool[:_MIXED]) if layers else ():
-        mixed = mix(programme, design, layers)
-        if mixed is not None:
-            found[chain.architecture(design, mixed.mixture).text] = mixed.figures.score
-    if solution.blend is not None:
-        text = chain.architecture(solution.blend.design, solution.blend.mixture).text
-        found[text] = solution.blend.figures.score
-    return sorted(((score, text) for text, score in found.items()), reverse=True)

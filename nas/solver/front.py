@@ -6,13 +6,15 @@ resource, each begun with the designs found under the tighter ones, which keep i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from nas.solver.branch import Listener
 from nas.solver.programme import Design, Programme
 from nas.solver.solution import Solution
-from nas.solver.solve import solve
+from nas.solver.solve import Solver, solve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +50,24 @@ def front(
     resource: str,
     limits: Iterable[float],
     *,
-    solver: str = "auto",
+    solver: str | Solver = "auto",
     gap: float = 1e-3,
     seconds: float = 60.0,
+    seeds: Iterable[Design] = (),
     listen: Listener | None = None,
 ) -> list[Point]:
     """Best designs by bound on a resource, the tightest first; scores and bounds never fall.
+
+    There are fewer points than limits where time is up: the loosest are missing.
 
     Args:
         programme: what to solve; its own bound on the resource is replaced.
         resource: its name.
         limits: bounds above 0.
-        solver: a name in `nas.solver.solve.SOLVERS`.
+        solver: a name in `nas.solver.solve.SOLVERS`, or what solves.
         gap: for each.
-        seconds: for each.
+        seconds: for all of them together.
+        seeds: designs to begin with under every bound; they need not keep it.
         listen: hears of the progress of each.
 
     Raises:
@@ -74,14 +80,30 @@ def front(
             "set a bound on it first"
         )
     place = names.index(resource)
+    solver = partial(solve, solver=solver) if isinstance(solver, str) else solver
+    end = time.perf_counter() + seconds
+    given, ordered = list(seeds), sorted(set(limits))
     points: list[Point] = []
-    seeds: list[Design] = []
-    for limit in sorted(set(limits)):
+    for index, limit in enumerate(ordered):
+        left = end - time.perf_counter()
+        if points and left <= 0:
+            break
         bounded = within(programme, resource, limit)
-        solution = solve(bounded, solver, gap=gap, seconds=seconds, seeds=seeds, listen=listen)
+        before = points[-1].solution if points else None
+        begin = [before.design] if before is not None and before.design is not None else []
+        solution = solver(
+            bounded,
+            gap=gap,
+            seconds=left / (len(ordered) - index),
+            seeds=[*begin, *given],
+            listen=listen,
+        )
+        if before is not None:
+            solution = _raised(solution, before)
         used = None
-        if solution.design is not None:
-            seeds = [solution.design]
+        if solution.blend is not None:
+            used = solution.blend.figures.used[place]
+        elif solution.design is not None:
             used = bounded.figures(solution.design).used[place]
         points.append(Point(limit=limit, used=used, solution=solution))
     return _lowered(points, gap)
@@ -105,20 +127,36 @@ def undominated(points: Sequence[Point]) -> Iterator[Point]:
 
 
 def shadows(programme: Programme, solution: Solution) -> list[Shadow]:
-    """What one more unit of each resource is worth, by the prices of the relaxation.
+    """What one more unit of each bound is worth, by the prices of the relaxation.
 
-    They are slopes of its bound, which is concave in the limits: nowhere does the bound rise by
-    more than price times change. The score itself goes in steps, and follows where they are small.
+    They are slopes of its bound, which is concave in the limits of resources: nowhere does it rise
+    by more than price times change. The score itself goes in steps, and follows where they are
+    small. The effectiveness rho asks L >= D ln(D / rho) of each scale, for the sum L of its
+    log-widths and the depth D, which a change of rho eases by D / rho for each unit of it.
 
     Returns:
-        One for each resource; none where the solver had no prices.
+        One for each resource, then the effectiveness if it is bounded; none where the solver had
+        no prices.
     """
-    if solution.prices is None:
+    prices, rho = solution.prices, programme.effectiveness
+    if prices is None:
         return []
-    return [
+    found = [
         Shadow(name=r.name, unit=r.unit, price=float(price) / r.limit)
-        for r, price in zip(programme.resources, solution.prices.resources, strict=True)
+        for r, price in zip(programme.resources, prices.resources, strict=True)
     ]
+    if rho is not None:
+        eased = float(prices.scales @ prices.depths) / rho
+        found.append(Shadow(name="effectiveness", unit="", price=eased))
+    return found
+
+
+def _raised(solution: Solution, before: Solution) -> Solution:
+    """What keeps a tighter bound keeps this one too."""
+    if before.progress.score <= solution.progress.score:
+        return solution
+    progress = replace(solution.progress, score=before.progress.score)
+    return replace(solution, progress=progress, design=before.design, blend=before.blend)
 
 
 def _lowered(points: list[Point], gap: float) -> list[Point]:

@@ -1,5 +1,8 @@
 """Fronts against enumeration; shadow prices against finite differences of the bound."""
 
+import math
+from dataclasses import replace
+
 import pytest
 from random_programmes import best, random_programme
 
@@ -46,6 +49,40 @@ def test_a_shadow_price_is_the_slope_of_the_bound():
     assert up <= here + price * step + slack
     assert down <= here - price * step + slack
     assert price == pytest.approx((up - down) / (2 * step), rel=0.15)
+
+
+def test_the_price_of_the_effectiveness_is_the_slope_of_the_bound():
+    template = dense(widths=WIDTHS, mids=WIDTHS[:8], kernels=(3,), depths=(1, 10))
+
+    def root(rho):
+        programme = template.programme(params=6e6, macs=3e9, effectiveness=rho)
+        solution = branch(programme, seconds=0.0)
+        prices = {shadow.name: shadow.price for shadow in shadows(programme, solution)}
+        return solution.progress.bound, prices["effectiveness"]
+
+    (low, _), (_, price), (high, _) = root(0.27), root(0.3), root(0.33)
+    assert price == pytest.approx((high - low) / 0.06, rel=0.1)
+    assert root(0.8)[1] == 0.0
+
+
+def test_a_point_keeps_the_better_design_of_a_tighter_bound():
+    programme = random_programme(1)
+    limits = [programme.resources[0].limit * part for part in (1.0, 1.5, 2.0)]
+    calls = []
+
+    def once(bounded, **settings):
+        calls.append(settings["seeds"])
+        solution = branch(bounded, gap=settings["gap"])
+        if len(calls) == 1:
+            return solution
+        progress = replace(solution.progress, score=-math.inf)
+        return replace(solution, design=None, blend=None, progress=progress)
+
+    points = front(programme, "x", limits, solver=once, gap=1e-6)
+    first = points[0].solution
+    assert [point.solution.design for point in points] == [first.design] * 3
+    assert [point.used for point in points] == [points[0].used] * 3
+    assert first.design in calls[1]
 
 
 def test_it_is_told_in_units():
