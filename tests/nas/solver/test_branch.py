@@ -1,6 +1,7 @@
 """Branch and bound against exhaustive enumeration, and its bounds against every design."""
 
 import math
+from dataclasses import replace
 from itertools import combinations_with_replacement, product
 from random import Random
 
@@ -9,7 +10,7 @@ import pytest
 from random_programmes import best, designs, random_programme
 
 from nas.solver.box import whole
-from nas.solver.branch import branch
+from nas.solver.branch import branch, union
 from nas.solver.lagrange import Prices, Relaxation
 from nas.solver.mix import mix
 from nas.solver.programme import Figures
@@ -140,3 +141,31 @@ def test_the_integer_programme_shares_copies_out_best(seed):
         else:
             assert found is not None
             assert found.figures.score == pytest.approx(max(every), rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(0, 60, 3))
+def test_several_are_solved_as_one(seed):
+    programmes = [random_programme(s) for s in range(seed, seed + 3)]
+    wanted = [best(programme) for programme in programmes]
+    solutions = union(programmes, [()] * 3, gap=1e-9, seconds=60)
+    found = [solution.progress.score for solution in solutions]
+    assert max(found) == pytest.approx(max(wanted), rel=1e-9)
+    assert max(s.progress.bound for s in solutions) == pytest.approx(max(wanted), rel=1e-8)
+    for programme, solution, highest in zip(programmes, solutions, wanted, strict=True):
+        progress = solution.progress
+        slack = 1e-9 * abs(highest) if highest > -math.inf else 0.0
+        assert progress.score - slack <= highest <= progress.bound + slack
+        if solution.design is not None:
+            figures = programme.figures(solution.design)
+            assert not programme.excess(figures)
+            assert figures.score == pytest.approx(progress.score)
+
+
+def test_a_worse_programme_is_cut_only_as_far_as_the_best_asks():
+    rich = next(p for p in map(random_programme, range(100)) if best(p) > -math.inf)
+    poor = replace(rich, penalty=rich.penalty + 100.0)
+    alone = branch(poor, gap=1e-9, seconds=60)
+    first, second = union([rich, poor], [(), ()], gap=1e-9, seconds=60)
+    assert first.progress.score == pytest.approx(best(rich), rel=1e-9)
+    assert second.progress.boxes <= alone.progress.boxes
+    assert second.progress.bound >= alone.progress.score - 1e-9 * abs(alone.progress.score)
