@@ -46,6 +46,8 @@ class Chain:
     ways: tuple[Ways, ...]
     """By layer."""
     table: Table
+    left_out: tuple[str, ...] = ()
+    """Kinds of its items that it does not hold, and why."""
 
     def architecture(self, design: Design, mixture: Mixture | None = None) -> Architecture:
         """The tree of a design, some of whose copies may be of other modes."""

@@ -97,6 +97,8 @@ class Combinations:
         self.first: dict[Place, Attributes] = {}
         self.more: dict[tuple[int, int], tuple[Attributes, int]] = {}
         self.entered: dict[int, TensorSpec] = {}
+        self.left_out: list[str] = []
+        """Kinds that are not among them, and why."""
 
     def add(
         self,

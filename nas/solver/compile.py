@@ -76,6 +76,8 @@ class Compiler:
     _found: dict[object, tuple[Families, Tables]] = field(default_factory=dict, init=False)
     closed: bool = field(init=False)
     """Whether families are in closed form."""
+    values: int = field(default=0, init=False)
+    """Values of each variable that the chains hold, at most."""
 
     def __post_init__(self) -> None:
         self.items = Items(
@@ -84,14 +86,21 @@ class Compiler:
         self.closed = not _TRACED & set(self.bounds)
 
     def chains(self) -> tuple[list[Chain], list[str]]:
-        """A chain for each alternative that is one, or several; and why the others are none."""
-        found, faults = [], []
+        """A chain for each alternative that is one, or several; and what no chain holds.
+
+        That is alternatives that are no chains and kinds of items in no closed form, with reasons.
+        """
+        found, faults = [], dict[str, None]()
         for index, alternative in enumerate(self._alternatives()):
+            where = f"alternative {index + 1} of '{self.grammar.start}'"
             try:
-                found += self._chains(index, alternative, {})
+                chains = self._chains(index, alternative, {})
             except ChainError as fault:
-                faults.append(f"alternative {index + 1} of '{self.grammar.start}': {fault}")
-        return found, faults
+                faults[f"{where}: {fault}"] = None
+                continue
+            found += chains
+            faults.update((f"{where}, {why}", None) for chain in chains for why in chain.left_out)
+        return found, list(faults)
 
     def _alternatives(self) -> Sequence[Alternative]:
         return self.grammar.rules[self.grammar.start].alternatives
@@ -158,8 +167,10 @@ class Compiler:
             effectiveness=self.effectiveness,
             penalty=DEPTH_PENALTY,
         )
+        self.values = max(self.values, held)
         ways = tuple(raw.ways for raw in layers)
-        return Chain(self.grammar, index, programme, ways, table_of(self.grammar))
+        left_out = [f"'{raw.name}': {why}" for raw in layers for why in raw.left_out]
+        return Chain(self.grammar, index, programme, ways, table_of(self.grammar), tuple(left_out))
 
     def _layer(
         self,

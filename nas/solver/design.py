@@ -12,7 +12,7 @@ from hwprofile.blocks import BlockTable
 from nas.solver.branch import union
 from nas.solver.chain import Chain
 from nas.solver.combinations import ChainError
-from nas.solver.compile import MODES, VALUES, Compiler
+from nas.solver.compile import MODES, Compiler
 from nas.solver.conflict import conflict
 from nas.solver.found import AUTO, Found, Measure, Measured, Solved, found_in, gap_of
 from nas.solver.front import shadows
@@ -69,7 +69,8 @@ class Certificate:
     modes: int
     """Kinds of blocks that they hold for each item of it, at most."""
     left_out: tuple[str, ...]
-    """Alternatives that are no chains of stages, so that nothing is proven of them."""
+    """Alternatives that are no chains of stages, and kinds of blocks in no closed form, so that
+    nothing is proven of them."""
     designs: tuple[str, ...]
     """Trees as text, the best first."""
     ranked: tuple[Ranked, ...] = ()
@@ -172,7 +173,7 @@ def certify(task: Task, listen: Listener | None = None) -> Certificate:
         seconds=time.perf_counter() - start,
         optimal=gap <= task.gap,
         uses=_uses(task, chain, solution, measured),
-        values=VALUES,
+        values=compiler.values,
         modes=MODES,
         left_out=tuple(left_out),
         designs=more.designs(task.count),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from random import Random
 
 import numpy as np
 
@@ -27,6 +28,8 @@ WIDE = 9
 """Values from which on an integer is a width."""
 _MEMBERS, _EQUAL = 18, 10
 """Members that are traced: of a family, and with equal widths in and out."""
+_PLACES = 10
+"""Places at which it is looked at what channels leave."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +73,7 @@ class Families:
         """What leaves, with the number of what is looked at behind the item."""
         self.families: list[Family] = []
         self.left_out: list[str] = []
-        """Why others have no closed form."""
+        """Why others are none."""
         self._items, self._item, self._values = items, item, values
         seen: set[tuple[frozenset[tuple[Label, object]], int | None]] = set()
         for kind in items.kinds(item, [(e.spec, e.scope) for e in entered]):
@@ -83,9 +86,11 @@ class Families:
                 self.families.append(self._family(kind._replace(policy=rest), widths, entered))
             except FamilyError as fault:
                 self.left_out.append(f"{_named(rest)}: {fault}")
-        repeated = [family for family in self.families if family.more is not None]
-        # What cannot be repeated has no further copies for free: it is no kind of this layer.
-        self.families = repeated or self.families
+        if any(family.more is not None for family in self.families):
+            # What cannot be repeated has no further copies for free: it is no kind of this layer.
+            for family in [family for family in self.families if family.more is None]:
+                self.families.remove(family)
+                self.left_out.append(f"{_named(family.kind.policy)}: it cannot be repeated")
 
     def _widths(self, kind: Kind, place: Entered) -> list[Label]:
         """Widths that the item's own rule draws under a policy, in the order it draws them."""
@@ -227,7 +232,10 @@ def _held(
 
 
 class _Channels:
-    """Channels that leave a family's members, as what they are a multiple of."""
+    """Channels that leave a family's members, as what they are a multiple of.
+
+    They are looked at in some places; that they are so in all is for `Trace` to see.
+    """
 
     def __init__(
         self,
@@ -238,9 +246,8 @@ class _Channels:
         entered: Sequence[Entered],
     ) -> None:
         self._leaving = leaving
-        middle = entered[len(entered) // 2]
         outs = []
-        for place in (entered[0], middle, entered[-1]):
+        for place in dict.fromkeys([entered[0], *_any(entered), entered[-1]]):
             made = items.made(item, place.scope, place.spec, kind.policy, kind.first_count)
             if made is None:
                 raise FamilyError("some do not fit where others do")
@@ -268,6 +275,11 @@ class _Channels:
         return self._like.with_channels(width)
 
 
+def _any(entered: Sequence[Entered]) -> Sequence[Entered]:
+    """Some places by chance: no two widths are equal in all of them unless they always are."""
+    return Random(0).sample(entered, min(len(entered), _PLACES))
+
+
 def _together(entered: Sequence[Entered], leaving: Label | None) -> Iterable[tuple[Entered, ...]]:
     """Places where members leave alike: those of one scope where a rule draws what leaves."""
     if leaving is None:
@@ -293,4 +305,14 @@ def _extended(
 
 
 def _named(policy: Policy) -> str:
-    return ", ".join(f"{label[-1]} {answer}" for label, answer in policy.items()) or "the only kind"
+    """A kind in words."""
+    found = []
+    for (what, *place), answer in policy.items():
+        value = f"{answer:.0%} of its range" if isinstance(answer, float) else answer
+        if what == "alternative":
+            found.append(f"alternative {int(answer) + 1} of '{place[-1]}'")
+        elif what == "argument":
+            found.append(f"argument {int(str(place[-1])) + 1} of '{place[0]}' {value}")
+        else:
+            found.append(f"{place[-1]} {value}")
+    return ", ".join(found) or "the only kind"

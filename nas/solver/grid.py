@@ -106,6 +106,7 @@ class Grid:
         self.name, self.targets = name, targets
         self._families, self._tables = families, tables
         self.left_out = families.left_out
+        """Kinds that are not among them, and why."""
         self.ways = _Ways(families.families, tables.starts, entered)
 
     @property
