@@ -19,9 +19,9 @@ from collections import Counter
 from random import Random
 
 from searchspace.check import TreeError, check
-from searchspace.derivation import DrawError
 from searchspace.grammar import GrammarError
 from searchspace.read import read_grammar
+from searchspace.room import DrawError
 from searchspace.sample import sample
 from searchspace.shapes import ShapeError
 from searchspace.space import load_space, space_names, space_text

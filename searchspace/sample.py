@@ -6,9 +6,10 @@ from random import Random
 
 from searchspace.architecture import Architecture
 from searchspace.choose import RandomChooser
-from searchspace.derivation import Derivation, DrawError
+from searchspace.derivation import Derivation
 from searchspace.grammar import Grammar
 from searchspace.parameters import parameters
+from searchspace.room import DrawError
 from searchspace.table import table_of
 
 __all__ = ["DrawError", "sample", "sample_within"]

@@ -16,7 +16,7 @@ from typing import TypeVar
 from searchspace import draws
 from searchspace.check import TreeError, check
 from searchspace.choose import Question
-from searchspace.derivation import Derivation, DrawError
+from searchspace.derivation import Derivation
 from searchspace.grammar import (
     Alternative,
     Comparison,
@@ -29,6 +29,7 @@ from searchspace.grammar import (
     evaluate,
 )
 from searchspace.roles import Role, Roles
+from searchspace.room import DrawError
 from searchspace.scope import Scope, options, variables_of
 from searchspace.shapes import ShapeError
 from searchspace.table import table_of

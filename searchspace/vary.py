@@ -14,8 +14,9 @@ from random import Random
 from searchspace import draws
 from searchspace.architecture import Architecture
 from searchspace.choose import RandomChooser
-from searchspace.derivation import Change, Derivation
+from searchspace.derivation import Derivation
 from searchspace.grammar import Drawn, Grammar, Item
+from searchspace.guide import Change
 from searchspace.table import table_of
 from searchspace.tree import Node, Path, at, walk
 

@@ -13,8 +13,9 @@ from nas.solver.combinations import Attributes
 from nas.solver.policy import Answering, Label, Policy, worthwhile
 from predictors.entropy import BITS, Flow, flow_through, height_of, quantization_gain
 from predictors.latency import LatencyPredictor
-from searchspace.derivation import Derivation, DrawError
+from searchspace.derivation import Derivation
 from searchspace.grammar import Grammar, Item
+from searchspace.room import DrawError
 from searchspace.scope import Scope, counts, options
 from searchspace.shapes import ShapeError, TensorSpec
 from searchspace.table import table_of

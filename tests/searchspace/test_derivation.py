@@ -5,7 +5,7 @@ from random import Random
 import pytest
 import torch
 
-from searchspace import derivation
+from searchspace import room
 from searchspace.branching import branching_rate
 from searchspace.build import build, flow
 from searchspace.check import check
@@ -57,8 +57,8 @@ def test_draws_of_einspace_run_forward_and_backward_without_nan():
 
 
 def test_a_derivation_that_may_hardly_look_ahead_still_ends_in_a_tree(monkeypatch):
-    monkeypatch.setattr(derivation, "LOOKS", 0)
-    monkeypatch.setattr(derivation, "FEW", 1)
+    monkeypatch.setattr(room, "LOOKS", 0)
+    monkeypatch.setattr(room, "FEW", 1)
     grammar, random = load_space("einspace"), Random(0)
     for _ in range(30):
         architecture = sample(grammar, random)

@@ -10,8 +10,9 @@ from strategies import drawn, seeds, shipped, small_grammars
 
 from searchspace.build import build, flow
 from searchspace.check import check
-from searchspace.derivation import FREE, MOST
+from searchspace.derivation import FREE
 from searchspace.read import read_grammar
+from searchspace.room import MOST
 from searchspace.sample import sample
 from searchspace.shapes import vector
 from searchspace.table import table_of
