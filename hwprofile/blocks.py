@@ -39,6 +39,8 @@ class BlockCost:
     """Parameters of the module as it is trained."""
     peak_bytes: int
     """Peak activation memory for the batch, input and output included."""
+    weight_bytes: int
+    """Weights that the kernels read, as the precision scheme stores them."""
     entered: TensorSpec
     """Spec of the input."""
     left: TensorSpec
@@ -59,6 +61,9 @@ class Costs:
     """Parameters of the module as it is trained."""
     peak_bytes: int
     """Peak activation memory for the batch: that of the largest block, as blocks form a chain."""
+    weight_bytes: int
+    """Weights of all blocks, each as its scheme stores them: batch norms folded, branches merged,
+    scales not counted."""
 
 
 class BlockTable:
@@ -93,7 +98,7 @@ class BlockTable:
             spec: what enters the first.
         """
         found = []
-        macs = params = peak = 0
+        macs = params = peak = weights = 0
         for root in nodes:
             for _, node in units(root):
                 block = self._blocks.get((node, spec)) or self._add(node, spec)
@@ -101,19 +106,24 @@ class BlockTable:
                 macs += block.macs
                 params += block.params
                 peak = max(peak, block.peak_bytes)
+                weights += block.weight_bytes
                 spec = block.left
-        return Costs(blocks=tuple(found), macs=macs, params=params, peak_bytes=peak)
+        return Costs(
+            blocks=tuple(found), macs=macs, params=params, peak_bytes=peak, weight_bytes=weights
+        )
 
     def _add(self, node: Node, spec: TensorSpec) -> BlockCost:
         left = flow(node, spec)
         record, params = self._sequence((node,), spec)
         scheme = self.precision if node.scheme in ("", FLOAT) else node.scheme
+        kernels = fuse(record, scheme)
         block = BlockCost(
             record=record,
-            kernels=fuse(record, scheme),
+            kernels=kernels,
             macs=record.macs // self.batch,
             params=params,
             peak_bytes=peak_bytes(record, _BYTES[self.precision]),
+            weight_bytes=sum(kernel.weight_bytes for kernel in kernels),
             entered=spec,
             left=left,
             scheme=scheme,

@@ -116,6 +116,8 @@ def assemble(config: Config) -> Parts:
             budget_ms=config.budget_ms,
             max_params=config.max_params,
             max_macs=config.max_macs,
+            max_memory=config.max_memory,
+            max_weights=config.max_weights,
             max_effectiveness=config.max_effectiveness,
         ),
         classes=config.classes,
@@ -145,6 +147,8 @@ def design_task(parts: Parts) -> Task:
         "high_ms": config.budget_ms,
         "params": config.max_params,
         "macs": config.max_macs,
+        "weight_bytes": config.max_weights,
+        "peak_bytes": config.max_memory,
     }
     task = Task(
         grammar=parts.grammar,

@@ -40,6 +40,10 @@ class Config:
     """Largest number of parameters allowed."""
     max_macs: int | None = None
     """Largest number of multiply-adds allowed, for one image."""
+    max_memory: int | None = None
+    """Largest peak activation memory allowed, for the batch, in bytes."""
+    max_weights: int | None = None
+    """Largest sum of all weights allowed as their precision schemes store them, in bytes."""
     max_effectiveness: float = 0.5
     """DeepMAD's bound on depth over width; the paper's value for mobile networks."""
     quantize: bool = False
@@ -63,7 +67,8 @@ class Config:
     front: int = 0
     """Points of the solver's front of score against a bounded quantity; 0: no front."""
     front_over: str | None = None
-    """That quantity: `high_ms`, `macs` or `params`; none: the first of them that is bounded."""
+    """That quantity: `high_ms`, `macs`, `params` or `weight_bytes`; none: the first of them that is
+    bounded."""
     data: str | None = None
     """Data set that a supernet is trained on; none: training-free."""
     workers: int = 0

@@ -38,6 +38,10 @@ class Bounds:
     """On the number of parameters."""
     max_macs: int | None = None
     """On the multiply-adds for one image."""
+    max_memory: int | None = None
+    """On the peak activation memory for the batch, in bytes."""
+    max_weights: int | None = None
+    """On the bytes of all weights as stored."""
     max_effectiveness: float | None = None
     """On DeepMAD's effectiveness."""
 
@@ -47,6 +51,8 @@ class Bounds:
             "high_ms": self.budget_ms,
             "params": self.max_params,
             "macs": self.max_macs,
+            "peak_bytes": self.max_memory,
+            "weight_bytes": self.max_weights,
             "effectiveness": self.max_effectiveness,
         }
         return {
@@ -122,6 +128,7 @@ class Evaluator:
             "macs": costs.macs,
             "params": costs.params,
             "peak_bytes": costs.peak_bytes,
+            "weight_bytes": costs.weight_bytes,
             "effectiveness": self.entropy.entropy(costs).effectiveness,
         }
         violations = self.bounds.violations(values)

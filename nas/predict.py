@@ -141,7 +141,8 @@ def _record(
     counts: tuple[int, int, int],
     kernels: Iterable[Kernel],
 ) -> dict[str, Any]:
-    rows = [_row(kernel, target) for kernel in kernels]
+    launched = list(kernels)
+    rows = [_row(kernel, target) for kernel in launched]
     macs, params, peak = counts
     return {
         "target": target.device.name,
@@ -153,6 +154,7 @@ def _record(
         "macs": macs,
         "params": params,
         "peak_bytes": peak,
+        "weight_bytes": sum(kernel.weight_bytes for kernel in launched),
         "kernels": rows,
     }
 

@@ -1,4 +1,4 @@
-"""Quantities with units, as people type them: `5ms`, `11.7M`, `width=32..96`."""
+"""Quantities with units, as people type them: `5ms`, `11.7M`, `20MB`, `width=32..96`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Sequence
 
 _TIME_MS = {"s": 1e3, "ms": 1.0, "us": 1e-3, "µs": 1e-3, "ns": 1e-6}
 _COUNT = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_BYTES = {"": 1.0, "B": 1.0}
+_BYTES |= {f"{prefix}B": 1e3**i for i, prefix in enumerate("kMGT", start=1)} | {"KB": 1e3}
+_BYTES |= {f"{prefix}iB": 1024.0**i for i, prefix in enumerate("KMGT", start=1)}
 _NUMBER = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-zµ]*)")
 
 
@@ -48,6 +51,21 @@ def parse_bound(text: str) -> int | None:
         ValueError: as `parse_count`.
     """
     return None if text.strip().lower() == "none" else parse_count(text)
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes such as `20MB` (powers of 1000), `20MiB` (powers of 1024) or `20000000`.
+
+    Raises:
+        ValueError: not a number with one of these units, or below 1.
+    """
+    match = _NUMBER.fullmatch(text.strip())
+    if match is None or match.group(2) not in _BYTES:
+        raise ValueError(f"a size is a number with a unit, such as 20MB or 20MiB; got '{text}'")
+    value = float(match.group(1)) * _BYTES[match.group(2)]
+    if not (value >= 1 and math.isfinite(value)):
+        raise ValueError(f"a size must be at least 1 byte; got '{text}'")
+    return round(value)
 
 
 def parse_limit(text: str) -> tuple[str, tuple[int, int]]:

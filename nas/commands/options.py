@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TypeVar
 
-from nas.quantities import parse_bound, parse_count, parse_limit, parse_time_ms
+from nas.quantities import parse_bound, parse_bytes, parse_count, parse_limit, parse_time_ms
 
 T = TypeVar("T")
 PRECISIONS = ("fp16", "bf16", "fp32")
@@ -40,6 +40,7 @@ def whole(least: int) -> Callable[[str], int]:
 time_ms = argument(parse_time_ms)
 count = argument(parse_count)
 bound = argument(parse_bound)
+size = argument(parse_bytes)
 limit = argument(parse_limit)
 
 

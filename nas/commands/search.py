@@ -15,11 +15,14 @@ EXAMPLES = """examples:
   nas search --space conv_large_kernel --target a100 --budget 1ms --data digits --workers 2
   nas search --space conv_large_kernel --target a100 --budget 5ms --strategy solve
   nas search --space conv_resnet --max-params 11.7M --strategy solve --designs 5 --front 8
+  nas search --space conv_large_kernel --budget 5ms --max-memory 20MB --max-weights 5MB --quantize
   nas search --space my.grammar --target my_device.toml --budget 2ms --max-params 11.7M --json
 """
 MAX_PARAMS = 100_000_000
 """Default bound: a score that rewards width needs one, and this can still be trained."""
 EVALUATIONS, EVALUATIONS_WITH_DATA = 2000, 200
+_RESOURCES = {"latency": "high_ms", "weights": "weight_bytes"}
+"""Quantities of a front that are called otherwise within."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -69,6 +72,18 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
         type=options.bound,
         metavar="N",
         help="largest number of multiply-adds for one image, such as 1.8G",
+    )
+    parser.add_argument(
+        "--max-memory",
+        type=options.size,
+        metavar="SIZE",
+        help="largest peak activation memory of the batch, such as 20MB or 20MiB",
+    )
+    parser.add_argument(
+        "--max-weights",
+        type=options.size,
+        metavar="SIZE",
+        help="largest size of all weights as their precisions store them, such as 5MB",
     )
     parser.add_argument(
         "--max-effectiveness",
@@ -155,7 +170,7 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--front-over",
-        choices=("latency", "macs", "params"),
+        choices=("latency", "macs", "params", "weights"),
         help="what the front is over (default the first of these that is bounded)",
     )
     parser.add_argument(
@@ -231,6 +246,8 @@ def _config(args: argparse.Namespace) -> Config:
         classes=args.classes or space.classes,
         max_params=args.max_params,
         max_macs=args.max_macs,
+        max_memory=args.max_memory,
+        max_weights=args.max_weights,
         max_effectiveness=args.max_effectiveness,
         quantize=args.quantize,
         primitives=tuple(args.primitives),
@@ -242,7 +259,7 @@ def _config(args: argparse.Namespace) -> Config:
         solve_seconds=args.solve_seconds,
         designs=args.designs,
         front=args.front or 0,
-        front_over="high_ms" if args.front_over == "latency" else args.front_over,
+        front_over=_RESOURCES.get(args.front_over, args.front_over),
         data=args.data,
         workers=args.workers,
         ray_address=args.ray_address,

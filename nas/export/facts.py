@@ -12,7 +12,8 @@ Fact = int | float | str | bool | None
 """A value that JSON holds as it is."""
 Facts = Mapping[str, Fact]
 """Values by name. Known to the texts are `score`, `latency_ms`, `low_ms`, `high_ms`, `target`,
-`batch`, `precision`, `macs`, `params` and `peak_bytes`; others are kept and listed by name."""
+`batch`, `precision`, `macs`, `params`, `peak_bytes` and `weight_bytes`; others are kept and listed
+by name."""
 
 _LATENCY = ("latency_ms", "low_ms", "high_ms", "target", "batch", "precision")
 
@@ -40,6 +41,7 @@ def described(facts: Facts) -> list[tuple[str, str]]:
         ("params", "parameters", format_count),
         ("macs", "multiply-adds", format_count),
         ("peak_bytes", "peak memory", format_bytes),
+        ("weight_bytes", "weights", format_bytes),
     ):
         if isinstance(known.get(name), int | float):
             rows.append((label, form(float(known.pop(name)))))

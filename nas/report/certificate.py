@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from nas.quantities import format_count
+from nas.quantities import format_bytes, format_count
 from searchspace.architecture import Architecture
 from searchspace.text import from_text
 
@@ -15,8 +15,15 @@ if TYPE_CHECKING:
 
 Form = Callable[[Architecture], Mapping[str, Any]]
 """What a tree looks like: see `nas.report.form`."""
-NAMES = {"high_ms": "latency", "params": "parameters", "macs": "multiply-adds"}
+NAMES = {
+    "high_ms": "latency",
+    "params": "parameters",
+    "macs": "multiply-adds",
+    "weight_bytes": "weights",
+    "peak_bytes": "peak memory",
+}
 """Of the bounded quantities, for people."""
+_SIZES = ("weight_bytes", "peak_bytes")
 _STEP = 0.25
 """Part of a limit that a step may be at most, for which a shadow price is told."""
 
@@ -73,7 +80,7 @@ def amount(name: str, value: float) -> str:
         return f"{value:.4g} ms" if value >= 0.1 else f"{1e3 * value:.4g} us"
     if name == "effectiveness":
         return f"{value:.3g}"
-    return format_count(value)
+    return format_bytes(value) if name in _SIZES else format_count(value)
 
 
 def _worth(use: Mapping[str, Any]) -> str:
@@ -83,8 +90,9 @@ def _worth(use: Mapping[str, Any]) -> str:
         return ""
     if not price > 0:
         return "; more of it is worth nothing"
-    step = 10.0 ** math.floor(math.log10(_STEP * use["limit"]))
+    base = 2.0 if name in _SIZES else 10.0
+    step = base ** math.floor(math.log(_STEP * use["limit"], base))
     what = amount(name, step)
-    if name in ("params", "macs"):
+    if name in NAMES and name != "high_ms":
         what += f" {NAMES[name]}"
     return f"; {what} more is worth about {step * price:,.4g} points of score"

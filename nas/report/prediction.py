@@ -32,6 +32,7 @@ def _totals(p: Mapping[str, Any]) -> Table:
     table.add_row("MACs for one image", format_count(p["macs"]))
     table.add_row("parameters", format_count(p["params"]))
     table.add_row("peak activation memory", format_bytes(p["peak_bytes"]))
+    table.add_row("weights as stored", format_bytes(p["weight_bytes"]))
     return table
 
 

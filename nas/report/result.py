@@ -12,7 +12,7 @@ from searchspace.architecture import Architecture
 
 FORMAT, VERSION = "nas-result", 1
 _ALWAYS = ("score", "latency_ms", "low_ms", "high_ms")
-_COUNTS = ("macs", "params", "peak_bytes")
+_COUNTS = ("macs", "params", "peak_bytes", "weight_bytes")
 _WITH_DATA = ("accuracy", "test_accuracy")
 
 

@@ -49,7 +49,8 @@ def thin(programme: Programme, most: int) -> Coarse | None:
     for layer, targets, kept in zip(programme.layers, states, modes, strict=True):
         layers.append(_thinned(layer, sources, targets, kept))
         sources = targets
-    return Coarse(replace(programme, layers=tuple(layers), _steps={}), states, modes)
+    thinned = replace(programme, layers=tuple(layers), ceiling=None, _steps={})
+    return Coarse(thinned, states, modes)
 
 
 def _kept(count: int, most: int) -> Places:
@@ -75,7 +76,7 @@ def _thinned(layer: Layer, sources: Places, targets: Places, modes: Places) -> L
             entropy=again.entropy[here],
             log_width=again.log_width[here],
             convs=again.convs[here],
-            costs=np.stack([cost[here] for cost in again.costs]),
+            costs=again.costs[:, targets][:, :, modes],
         )
     return replace(
         layer,

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from nas.solver.policy import Label, Policy
-from nas.solver.programme import Again, Array, Layer, Sum
+from nas.solver.programme import Again, Array, Layer, Peaks, Sum
 from predictors.entropy import height_of
 from searchspace.scope import Scope
 from searchspace.shapes import TensorSpec
@@ -57,6 +57,8 @@ class Attributes:
     """Blocks that keep their shape."""
     heights: frozenset[int]
     """Heights that leave the blocks; none where vectors do."""
+    peak_bytes: int
+    """Peak activation memory of the largest block."""
 
     def less(self, other: Attributes) -> Attributes:
         """What this has beyond another."""
@@ -67,6 +69,7 @@ class Attributes:
             tuple(a - b for a, b in zip(self.costs, other.costs, strict=True)),
             self.kept - other.kept,
             self.heights,
+            self.peak_bytes,
         )
 
     def figures(self) -> list[float]:
@@ -193,6 +196,16 @@ class Combinations:
             group=group,
             volume=volume,
         )
+
+    def peaks(self) -> Peaks:
+        """What the largest block of each combination needs."""
+        shape = (self.sources, len(self.targets), len(self.modes))
+        first, again = np.zeros(shape), np.zeros(shape[1:])
+        for place, attributes in self.first.items():
+            first[place] = attributes.peak_bytes
+        for here, (attributes, _) in self.more.items():
+            again[here] = attributes.peak_bytes
+        return Peaks(first=first, again=again)
 
     def _again(self, resources: int, shape: tuple[int, int, int]) -> Again:
         entropy, log_width, convs = (np.zeros(shape[1:]) for _ in range(3))

@@ -2,8 +2,9 @@
 
 The items of the start's alternatives are the layers. A state is what leaves an item with the
 variables that later items and constraints look at; a mode is a policy (`nas.solver.policy`), so
-that all blocks that an item repeats are alike. Where latency is bounded, every combination is
-derived, traced and priced; else families of them are in closed form (`nas.solver.grid`).
+that all blocks that an item repeats are alike. Where latency or peak memory is bounded, every
+combination is derived, traced and priced; else families of them are in closed form
+(`nas.solver.grid`).
 
 A programme is a part of its space, which it states: of the start's variables it holds so many
 values, evenly spread in logarithm, and of the blocks those that are best at some ratio of prices.
@@ -13,9 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hwprofile.blocks import BlockTable
+from nas.solver.ceiling import ceiled
 from nas.solver.chain import Chain
 from nas.solver.combinations import (
     ChainError,
@@ -30,7 +32,7 @@ from nas.solver.family import WIDE, Families
 from nas.solver.grid import Grid, Tables
 from nas.solver.items import Items
 from nas.solver.members import Entered
-from nas.solver.programme import Layer, Programme, Resource
+from nas.solver.programme import UNITS, Ceiling, Layer, Programme, Resource
 from predictors.entropy import DEPTH_PENALTY, LAST_WEIGHT
 from predictors.latency import LatencyPredictor
 from searchspace.grammar import Alternative, Grammar, Item
@@ -47,7 +49,9 @@ STATES = 300
 """States of a layer at most, where widths can be left out for it."""
 MODES = 24
 """Kinds of blocks that it holds for each item, at most."""
-_TRACED = frozenset({"high_ms"})
+PEAK = "peak_bytes"
+"""The bound on what does not add up over blocks: a network has its largest block's."""
+_TRACED = frozenset({"high_ms", PEAK})
 """Bounds on what is in no closed form."""
 
 
@@ -59,7 +63,8 @@ class Compiler:
         grammar: the space.
         costs: traces blocks.
         latency: prices them.
-        bounds: by resource; `high_ms` (milliseconds), `params` and `macs` are known.
+        bounds: by resource; `high_ms` (milliseconds), `params`, `macs`, `weight_bytes` and
+            `peak_bytes` are known.
         effectiveness: bound on it; None: none.
         quantized: whether bits count in the entropy.
         listen: hears what is done, and how far, from 0 to 1.
@@ -73,6 +78,8 @@ class Compiler:
     quantized: bool = False
     listen: Callable[[str, float], None] | None = None
     items: Items = field(init=False)
+    sums: dict[str, float] = field(init=False)
+    """Bounds on what adds up over blocks."""
     _found: dict[object, tuple[Families, Tables]] = field(default_factory=dict, init=False)
     closed: bool = field(init=False)
     """Whether families are in closed form."""
@@ -80,8 +87,15 @@ class Compiler:
     """Values of each variable that the chains hold, at most."""
 
     def __post_init__(self) -> None:
+        self.sums = {name: limit for name, limit in self.bounds.items() if name != PEAK}
         self.items = Items(
-            self.grammar, self.costs, self.latency, self.bounds, self.quantized, MODES
+            self.grammar,
+            self.costs,
+            self.latency,
+            self.sums,
+            self.quantized,
+            MODES,
+            peaks=PEAK in self.bounds,
         )
         self.closed = not _TRACED & set(self.bounds)
 
@@ -161,16 +175,29 @@ class Compiler:
         programme = Programme(
             layers=tuple(self._stated(layers)),
             resources=tuple(
-                Resource(name=name, unit="ms" if name == "high_ms" else "", limit=limit)
-                for name, limit in self.bounds.items()
+                Resource(name=name, unit=UNITS.get(name, ""), limit=limit)
+                for name, limit in self.sums.items()
             ),
             effectiveness=self.effectiveness,
             penalty=DEPTH_PENALTY,
         )
         self.values = max(self.values, held)
+        if PEAK in self.bounds:
+            programme = self._ceiled(programme, layers)
         ways = tuple(raw.ways for raw in layers)
         left_out = [f"'{raw.name}': {why}" for raw in layers for why in raw.left_out]
         return Chain(self.grammar, index, programme, ways, table_of(self.grammar), tuple(left_out))
+
+    def _ceiled(self, programme: Programme, raws: Sequence[Combinations | Grid]) -> Programme:
+        """The programme under the bound on the peak memory."""
+        ceiling = Ceiling(
+            name=PEAK,
+            unit=UNITS[PEAK],
+            limit=self.bounds[PEAK],
+            peaks=tuple(raw.peaks() for raw in raws if isinstance(raw, Combinations)),
+            layers=programme.layers,
+        )
+        return ceiled(replace(programme, ceiling=ceiling))
 
     def _layer(
         self,
@@ -286,7 +313,7 @@ class Compiler:
                 group, used = group + 1, False
         return [
             raw.layer(
-                len(self.bounds),
+                len(self.sums),
                 weight=(LAST_WEIGHT if index == last else 1.0) if ends[index] else None,
                 group=scale[index],
             )

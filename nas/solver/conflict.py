@@ -17,9 +17,10 @@ from itertools import combinations
 import numpy as np
 
 from nas.solver.branch import branch
+from nas.solver.ceiling import ceiled, opened
 from nas.solver.linear import combinations_of
 from nas.solver.milp import milp
-from nas.solver.programme import Again, Layer, Programme, Sum
+from nas.solver.programme import Again, Ceiling, Layer, Programme, Resource, Sum
 from nas.solver.solution import Solution
 from nas.solver.solve import SMALL
 
@@ -35,7 +36,7 @@ class Needed:
     """One bound of a conflict."""
 
     name: str
-    """Of the resource, or `effectiveness`."""
+    """Of the resource or the ceiling, or `effectiveness`."""
     unit: str
     """For people."""
     limit: float
@@ -122,7 +123,10 @@ class _Oracle:
 
     def __init__(self, programme: Programme, end: float) -> None:
         self.programme, self.end = programme, end
+        self._open = opened(programme)
         self.names = tuple(resource.name for resource in programme.resources)
+        if programme.ceiling is not None:
+            self.names += (programme.ceiling.name,)
         if programme.effectiveness is not None:
             self.names += (EFFECTIVENESS,)
         self.sure = True
@@ -136,7 +140,8 @@ class _Oracle:
         return self._known[key]
 
     def _ask(self, names: Sequence[str]) -> bool:
-        resources = [name for name in names if name != EFFECTIVENESS]
+        known = [resource.name for resource in self.programme.resources]
+        resources = [name for name in names if name in known]
         if not resources:
             solution = self._solve(least(self.programme, None, names))
             return solution.design is not None
@@ -151,8 +156,11 @@ class _Oracle:
 
     def needed(self, name: str, others: Sequence[str]) -> Needed:
         """The least value of one bound where others stay."""
+        ceiling = self.programme.ceiling
         if name == EFFECTIVENESS:
             limit, value, unit = self.programme.effectiveness or 0.0, self._flattest(others), ""
+        elif ceiling is not None and name == ceiling.name:
+            limit, value, unit = ceiling.limit, self._lowest(ceiling, others), ceiling.unit
         else:
             solution = self._solve(least(self.programme, name, others))
             value = math.inf if solution.design is None else self._used(solution, name)
@@ -162,7 +170,8 @@ class _Oracle:
 
     def _flattest(self, others: Sequence[str]) -> float:
         """About the least effectiveness under the other bounds, by halving on a log scale."""
-        first = next((name for name in others), None)
+        known = [resource.name for resource in self.programme.resources]
+        first = next((name for name in others if name in known), None)
         rest = [name for name in others if name != first]
         found, low = math.inf, self.programme.effectiveness or 1.0
         trial: float | None = None
@@ -184,6 +193,23 @@ class _Oracle:
             trial = math.sqrt(low * found)
         return found
 
+    def _lowest(self, ceiling: Ceiling, others: Sequence[str]) -> float:
+        """The least peak of any block under the other bounds, by halving the peaks there are."""
+        peaks = [np.concatenate((p.first.ravel(), p.again.ravel())) for p in ceiling.peaks]
+        offered = np.unique(np.concatenate(peaks))
+        offered = offered[offered > ceiling.limit]
+        low, high = 0, len(offered)
+        while low < high:
+            middle = (low + high) // 2
+            raised = replace(ceiling, limit=float(offered[middle]))
+            oracle = _Oracle(replace(self.programme, ceiling=raised, _steps={}), self.end)
+            if oracle.keeps([*others, ceiling.name]):
+                high = middle
+            else:
+                low = middle + 1
+            self.sure = self.sure and oracle.sure
+        return float(offered[low]) if low < len(offered) else math.inf
+
     def _solve(self, programme: Programme) -> Solution:
         left = max(0.05, self.end - time.perf_counter())
         # Prices of the effectiveness close slowly where there is little else; HiGHS cuts it.
@@ -195,7 +221,7 @@ class _Oracle:
 
     def _used(self, solution: Solution, name: str) -> float:
         assert solution.design is not None
-        return self.programme.figures(solution.design).used[self._place(name)]
+        return self._open.figures(solution.design).used[self._place(name)]
 
     def _limit(self, name: str) -> float:
         return self.programme.resources[self._place(name)].limit * (1 + 1e-12)
@@ -219,6 +245,7 @@ def least(programme: Programme, name: str | None, others: Sequence[str]) -> Prog
     kept = [index for index, other in enumerate(names) if other in others and other != name]
     which = None if name is None else names.index(name)
     factor = 0.0 if which is None else -_SCALE / programme.resources[which].limit
+    ceiling, programme = programme.ceiling, opened(programme)
     ends = [index for index, la in enumerate(programme.layers) if la.volume is not None]
     layers = []
     for index, layer in enumerate(programme.layers):
@@ -230,7 +257,7 @@ def least(programme: Programme, name: str | None, others: Sequence[str]) -> Prog
             # The last scale is moved to the end of the chain; what lies between is not part of it.
             costed = replace(costed, log_width=Sum(), convs=Sum(), again=_blind(costed.again))
         layers.append(replace(costed, group=None))
-    return replace(
+    found = replace(
         programme,
         layers=tuple(layers),
         resources=tuple(programme.resources[index] for index in kept),
@@ -238,6 +265,9 @@ def least(programme: Programme, name: str | None, others: Sequence[str]) -> Prog
         penalty=0.0,
         _steps={},
     )
+    if ceiling is None or ceiling.name not in others:
+        return found
+    return ceiled(found if kept else _with_spare(found))
 
 
 def _costed(layer: Layer, which: int | None, factor: float, kept: Sequence[int]) -> Layer:
@@ -253,6 +283,19 @@ def _costed(layer: Layer, which: int | None, factor: float, kept: Sequence[int])
         costs=tuple(layer.costs[index] for index in kept),
         again=again,
     )
+
+
+def _with_spare(programme: Programme) -> Programme:
+    """The programme with a resource that nothing uses, for `nas.solver.ceiling` to exceed."""
+    layers = []
+    for layer in programme.layers:
+        again = layer.again
+        if again is not None:
+            again = replace(again, costs=np.zeros((1, *layer.shape[1:])))
+        costs = (Sum(whole=np.zeros(layer.shape)),)
+        layers.append(replace(layer, costs=costs, again=again))
+    spare = Resource(name="copies", unit="", limit=1.0)
+    return replace(programme, layers=tuple(layers), resources=(spare,), _steps={})
 
 
 def _times(total: Sum, factor: float) -> Sum:

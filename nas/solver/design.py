@@ -134,7 +134,10 @@ def certify(task: Task, listen: Listener | None = None) -> Certificate:
         NoDesignError: no design keeps all bounds.
     """
     if not task.bounds:
-        raise ChainError("a programme needs a bound: give --budget, --max-params or --max-macs")
+        raise ChainError(
+            "a programme needs a bound: give --budget, --max-params, --max-macs, --max-weights or "
+            "--max-memory"
+        )
     start = time.perf_counter()
     compiler = Compiler(
         task.grammar,
@@ -266,6 +269,9 @@ def _uses(task: Task, chain: Chain, solution: Solution, measured: Measured) -> t
     """What a design takes, and what more would be worth."""
     programme = chain.programme
     limits = [(r.name, r.unit, r.limit) for r in programme.resources]
+    if programme.ceiling is not None:
+        ceiling = programme.ceiling
+        limits.append((ceiling.name, ceiling.unit, ceiling.limit))
     if programme.effectiveness is not None:
         limits.append(("effectiveness", "", programme.effectiveness))
     prices = {shadow.name: shadow.price for shadow in shadows(programme, solution)}

@@ -64,6 +64,8 @@ class Measured:
     high_ms: float
     params: int
     macs: int
+    weight_bytes: int
+    peak_bytes: int
 
 
 class Measure:
@@ -93,6 +95,8 @@ class Measure:
                 high_ms=self._task.latency.latency(costs).high,
                 params=costs.params,
                 macs=costs.macs,
+                weight_bytes=costs.weight_bytes,
+                peak_bytes=costs.peak_bytes,
             )
         return found
 

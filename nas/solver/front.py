@@ -11,10 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from nas.solver.box import whole
 from nas.solver.branch import Listener
-from nas.solver.programme import Design, Programme
+from nas.solver.ceiling import ceiled, opened
+from nas.solver.lagrange import Prices, Relaxation
+from nas.solver.programme import Ceiling, Design, Programme
 from nas.solver.solution import Solution
 from nas.solver.solve import Solver, solve
+
+_MORE = 0.25
+"""Part of a ceiling by which it is raised to see what more of it is worth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,11 +138,13 @@ def shadows(programme: Programme, solution: Solution) -> list[Shadow]:
     They are slopes of its bound, which is concave in the limits of resources: nowhere does it rise
     by more than price times change. The score itself goes in steps, and follows where they are
     small. The effectiveness rho asks L >= D ln(D / rho) of each scale, for the sum L of its
-    log-widths and the depth D, which a change of rho eases by D / rho for each unit of it.
+    log-widths and the depth D, which a change of rho eases by D / rho for each unit of it. A
+    ceiling has no slope: its price is that of a quarter more, for which the relaxation is bounded
+    once more at the same prices.
 
     Returns:
-        One for each resource, then the effectiveness if it is bounded; none where the solver had
-        no prices.
+        One for each resource, then the ceiling and the effectiveness if they are bounded; none
+        where the solver had no prices.
     """
     prices, rho = solution.prices, programme.effectiveness
     if prices is None:
@@ -145,10 +153,21 @@ def shadows(programme: Programme, solution: Solution) -> list[Shadow]:
         Shadow(name=r.name, unit=r.unit, price=float(price) / r.limit)
         for r, price in zip(programme.resources, prices.resources, strict=True)
     ]
+    if programme.ceiling is not None:
+        found.append(_raised_ceiling(programme, programme.ceiling, prices))
     if rho is not None:
         eased = float(prices.scales @ prices.depths) / rho
         found.append(Shadow(name="effectiveness", unit="", price=eased))
     return found
+
+
+def _raised_ceiling(programme: Programme, ceiling: Ceiling, prices: Prices) -> Shadow:
+    more = ceiled(opened(programme), (1 + _MORE) * ceiling.limit)
+    before, after = (
+        Relaxation(p).bound(whole(p), prices).value for p in (ceiled(opened(programme)), more)
+    )
+    price = max(0.0, after - before) / (_MORE * ceiling.limit)
+    return Shadow(name=ceiling.name, unit=ceiling.unit, price=price)
 
 
 def _raised(solution: Solution, before: Solution) -> Solution:

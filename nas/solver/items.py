@@ -43,9 +43,11 @@ class Items:
         grammar: the space.
         costs: traces blocks.
         latency: prices them.
-        bounds: what is counted, by resource: `high_ms` (milliseconds), `params`, `macs`.
+        bounds: what is counted, by resource: `high_ms` (milliseconds), `params`, `macs`,
+            `weight_bytes`.
         quantized: whether bits count in the entropy.
         modes: policies for an item at most.
+        peaks: whether kinds are looked for whose peak memory is small, too.
     """
 
     grammar: Grammar
@@ -54,6 +56,7 @@ class Items:
     bounds: Mapping[str, float]
     quantized: bool
     modes: int
+    peaks: bool = False
     _made: dict[object, Made | None] = field(default_factory=dict)
     """By symbol, arguments, counts, what enters and answers."""
     _known: dict[tuple[tuple[Node, ...], TensorSpec], Attributes] = field(default_factory=dict)
@@ -169,7 +172,8 @@ class Items:
             more = self.made(item, scope, spec, policy, answering.counts[1])
             if more is not None:
                 attributes = self.attributes(more[0], spec)
-        return attributes.figures(), answering.asked
+        peak = [float(attributes.peak_bytes)] if self.peaks else []
+        return [*attributes.figures(), *peak], answering.asked
 
     def _traced(self, nodes: tuple[Node, ...], spec: TensorSpec) -> Attributes:
         try:
@@ -196,9 +200,10 @@ class Items:
             tuple(self._use(costs, name) for name in self.bounds),
             kept,
             frozenset(heights),
+            costs.peak_bytes,
         )
 
     def _use(self, costs: Costs, name: str) -> float:
         if name == "high_ms":
             return self.latency.latency(costs).high
-        return float({"params": costs.params, "macs": costs.macs}[name])
+        return float(getattr(costs, name))

@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+UNITS = {"high_ms": "ms", "weight_bytes": "bytes", "peak_bytes": "bytes"}
+"""Of bounded quantities by name; all others are bare numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,7 @@ class Resource:
     """A quantity that adds up over the blocks, and its bound."""
 
     name: str
-    """Such as `params`, `macs` or `high_ms`."""
+    """Such as `params`, `macs`, `weight_bytes` or `high_ms`."""
     unit: str
     """Its unit, for people."""
     limit: float
@@ -153,6 +155,31 @@ class Figures:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Ceiling:
+    """A bound on what the largest block of a network needs: see `nas.solver.ceiling`."""
+
+    name: str
+    """Such as `peak_bytes`."""
+    unit: str
+    limit: float
+    """What it may be at most; above 0."""
+    peaks: tuple[Peaks, ...]
+    """By layer."""
+    layers: tuple[Layer, ...]
+    """The layers without this bound."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Peaks:
+    """What the largest block of each combination of a layer needs."""
+
+    first: Array
+    """`[A, B, M]`: of the first copy."""
+    again: Array
+    """`[B, M]`: of all further ones; 0 where there are none."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Programme:
     """A whole programme: maximise the score under all bounds."""
 
@@ -162,6 +189,8 @@ class Programme:
     """Bound on depth over geometric-mean width (equation 10); None: none."""
     penalty: float = 10.0
     """Factor of exp(standard deviation of the counted layers' depths), section 3.5."""
+    ceiling: Ceiling | None = None
+    """Bound on what the largest block needs, which `allowed` holds already; None: none."""
     _steps: dict[tuple[int, Step], _Added] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

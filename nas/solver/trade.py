@@ -18,7 +18,7 @@ import numpy as np
 from nas.solver.found import Found, Measure, Measured, Solved, found_in, gap_of, solver_of
 from nas.solver.front import Point as FrontPoint
 from nas.solver.front import front, within
-from nas.solver.programme import Array, Programme, Sum
+from nas.solver.programme import UNITS, Array, Programme, Sum
 from nas.solver.solution import Progress
 from nas.usage import UsageError
 from searchspace.architecture import Architecture
@@ -26,7 +26,7 @@ from searchspace.architecture import Architecture
 if TYPE_CHECKING:
     from nas.solver.design import Task
 
-RESOURCES = ("high_ms", "macs", "params")
+RESOURCES = ("high_ms", "macs", "params", "weight_bytes")
 """What a front can be over; the first one that is bounded is taken where none is named."""
 SPAN = 8.0
 """The tightest limit is this part of what the best design takes, or the least that any does."""
@@ -90,6 +90,11 @@ def resource_of(task: Task) -> str:
         UsageError: the one that is named is not bounded.
     """
     known = [name for name in RESOURCES if name in task.bounds]
+    if not known:
+        raise UsageError(
+            "a front is over latency, multiply-adds, parameters or bytes of weights: bound one, by "
+            "--budget, --max-macs, --max-params or --max-weights"
+        )
     if task.front_over is None:
         return known[0]
     if task.front_over not in known:
@@ -247,7 +252,7 @@ def trade(
         ceiling = min(ceiling, limit.bound)
         keeps = [(a, m) for a, m in known if getattr(m, name) <= limit.limit]
         points.append(_point(name, limit.limit, ceiling, keeps))
-    unit = "ms" if name == "high_ms" else ""
+    unit = UNITS.get(name, "")
     return Trade(name=name, unit=unit, seconds=seconds, points=tuple(points[::-1]))
 
 

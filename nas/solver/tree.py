@@ -132,9 +132,7 @@ class Search:
         )
         bound = math.inf
         for _ in range(3):
-            tight = tighten(
-                self.relaxation, box, prices, known=designs, enough=self.goal, steps=30
-            )
+            tight = tighten(self.relaxation, box, prices, known=designs, enough=self.goal, steps=30)
             bound = min(bound, tight.bound)
             if tight.bound == -math.inf:
                 return
