@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 _TIME_MS = {"s": 1e3, "ms": 1.0, "us": 1e-3, "µs": 1e-3, "ns": 1e-6}
 _COUNT = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-_BYTES = {"": 1.0, "B": 1.0}
+_BYTES = {"B": 1.0}
 _BYTES |= {f"{prefix}B": 1e3**i for i, prefix in enumerate("kMGT", start=1)} | {"KB": 1e3}
 _BYTES |= {f"{prefix}iB": 1024.0**i for i, prefix in enumerate("KMGT", start=1)}
 _NUMBER = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-zµ]*)")
@@ -54,7 +54,7 @@ def parse_bound(text: str) -> int | None:
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes such as `20MB` (powers of 1000), `20MiB` (powers of 1024) or `20000000`.
+    """Bytes such as `20MB` (powers of 1000) or `20MiB` (powers of 1024).
 
     Raises:
         ValueError: not a number with one of these units, or below 1.

@@ -75,6 +75,8 @@ class Conflict:
 
 
 def _number(value: float, unit: str) -> str:
+    if unit == "bytes":
+        return f"{math.ceil(value)} bytes"
     return f"{value:.6g} {unit}".rstrip()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from searchspace.shapes import ShapeError, TensorSpec
 from searchspace.table import table_of
 from searchspace.tree import Node
 
+_WEIGHTS = "weight_bytes"
 Made = tuple[tuple[Node, ...], TensorSpec, Answering]
 """Nodes, what leaves them, and what was asked."""
 
@@ -128,8 +130,13 @@ class Items:
         found = self._kinds.get(key)
         if found is None:
             seen: dict[frozenset[tuple[Label, object]], Policy] = {}
-            for spec, scope in {places[len(places) // 4], places[3 * len(places) // 4]}:
-                for policy in worthwhile(lambda p: self._judged(item, scope, spec, p)):  # noqa: B023
+            some = {places[len(places) // 4], places[3 * len(places) // 4]}
+            # A bound on bytes adds kinds to those found without it, lest a loose one cost any.
+            sizes = (False, True) if self.peaks or _WEIGHTS in self.bounds else (False,)
+            for (spec, scope), with_sizes in product(some, sizes):
+                for policy in worthwhile(
+                    lambda p: self._judged(item, scope, spec, p, with_sizes)  # noqa: B023
+                ):
                     seen.setdefault(frozenset(policy.items()), policy)
             kept = list(seen.values())[: self.modes]
             found = [kind for policy in kept for kind in self._counted(item, scope, spec, policy)]
@@ -161,7 +168,7 @@ class Items:
         yield Kind(policy, counts[0 if alike else 1], repeats=True)
 
     def _judged(
-        self, item: Item, scope: Scope, spec: TensorSpec, policy: Policy
+        self, item: Item, scope: Scope, spec: TensorSpec, policy: Policy, with_sizes: bool
     ) -> tuple[list[float], dict[Label, tuple[object, ...]]] | None:
         made = self.made(item, scope, spec, policy, None)
         if made is None:
@@ -172,8 +179,13 @@ class Items:
             more = self.made(item, scope, spec, policy, answering.counts[1])
             if more is not None:
                 attributes = self.attributes(more[0], spec)
-        peak = [float(attributes.peak_bytes)] if self.peaks else []
-        return [*attributes.figures(), *peak], answering.asked
+        figures = [attributes.entropy, attributes.convs]
+        for name, cost in zip(self.bounds, attributes.costs, strict=True):
+            if with_sizes or name != _WEIGHTS:
+                figures.append(cost)
+        if with_sizes and self.peaks:
+            figures.append(float(attributes.peak_bytes))
+        return figures, answering.asked
 
     def _traced(self, nodes: tuple[Node, ...], spec: TensorSpec) -> Attributes:
         try:

@@ -121,6 +121,30 @@ def test_precision_decides_bytes_alone():
         BlockTable(SPEC, precision="w8a8")
 
 
+def weights_of(root, scheme, precision="fp16"):
+    schemed = from_text(root.replace("@float", f"@{scheme}"))
+    return BlockTable(SPEC, precision=precision).costs(schemed).weight_bytes
+
+
+def test_weights_count_as_their_schemes_store_them():
+    # A 1x1 convolution from 3 to 16 channels, with the bias that its batch norm leaves, in fp16.
+    root = "n:0[b:0@float[conv(16,1,1); batch_norm]]"
+    assert weights_of(root, "float", "fp32") == 4 * (48 + 16)
+    assert weights_of(root, "float") == 2 * (48 + 16)
+    assert weights_of(root, "w8") == weights_of(root, "w8a8") == 48 + 2 * 16
+    assert weights_of(root, "w4") == 24 + 2 * 16
+
+
+@given(seeds)
+@settings(max_examples=4)
+def test_weights_add_up_over_blocks_and_shrink_with_fewer_bits(seed):
+    text = drawn(grammar(), seed).text
+    found = [weights_of(text, scheme) for scheme in ("float", "w8", "w4")]
+    assert found == sorted(found, reverse=True)
+    costs = BlockTable(SPEC).costs(from_text(text))
+    assert costs.weight_bytes == sum(block.weight_bytes for block in costs.blocks)
+
+
 def test_equal_blocks_are_found_once_and_handed_out_as_they_are():
     table, random = BlockTable(SPEC), Random(0)
     first = drawn(grammar(), random.getrandbits(32)).root

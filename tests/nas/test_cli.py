@@ -33,6 +33,7 @@ DESIGN = {
     "macs": int,
     "params": int,
     "peak_bytes": int,
+    "weight_bytes": int,
     "effectiveness": float,
 }
 """What `docs/json.md` promises of a design."""
@@ -311,6 +312,8 @@ def fault(capsys, *arguments):
         (["--classes", "1"], "an integer of at least 2"),
         (["--max-params", "0"], "a count must be at least 1"),
         (["--max-macs", "many"], "a count is a number"),
+        (["--max-memory", "20"], "a size is a number with a unit, such as 20MB"),
+        (["--max-weights", "0MB"], "a size must be at least 1 byte"),
         (["--max-effectiveness", "nan"], "a number above 0"),
         (["--evaluations", "0"], "an integer of at least 1"),
         (["--workers", "-1"], "at least 0|expected one argument"),

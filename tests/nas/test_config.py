@@ -21,6 +21,8 @@ configs = st.builds(
     batch=st.integers(1, 99),
     max_params=_optional_counts,
     max_macs=_optional_counts,
+    max_memory=_optional_counts,
+    max_weights=_optional_counts,
     max_effectiveness=st.floats(0.1, 2),
     quantize=st.booleans(),
     primitives=st.lists(_texts, max_size=2).map(tuple),

@@ -30,6 +30,15 @@ def test_a_bound_is_exceeded_by_its_share_and_equality_keeps_it():
     assert Bounds().violations(values) == {}
 
 
+def test_memory_and_weights_are_bounded_in_bytes():
+    values = {"peak_bytes": 30.0, "weight_bytes": 5.0}
+    found = Bounds(max_memory=20, max_weights=10).violations(values)
+    assert found == {"peak_bytes": 0.5, "weight_bytes": 0.0}
+    parts = parts_of(config(max_memory=1, max_weights=1))
+    (trial,) = parts.evaluator.evaluate(0, CANDIDATES[:1])
+    assert trial.reason.endswith("peak_bytes, weight_bytes")
+
+
 @given(seeds)
 @settings(max_examples=10)
 def test_a_trial_states_the_traced_costs_and_their_price(seed):
@@ -37,7 +46,7 @@ def test_a_trial_states_the_traced_costs_and_their_price(seed):
     (trial,) = PARTS.evaluator.evaluate(7, [architecture])
     costs = PARTS.evaluator.costs(architecture)
     assert (trial.number, trial.architecture) == (7, architecture)
-    for name in ("macs", "params", "peak_bytes"):
+    for name in ("macs", "params", "peak_bytes", "weight_bytes"):
         assert trial.values[name] == getattr(costs, name)
     assert trial.values["low_ms"] <= trial.values["latency_ms"] <= trial.values["high_ms"]
     exceeded = {name for name, by in trial.violations.items() if by}

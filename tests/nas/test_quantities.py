@@ -12,6 +12,7 @@ from nas.quantities import (
     format_bytes,
     format_count,
     parse_bound,
+    parse_bytes,
     parse_count,
     parse_limit,
     parse_time_ms,
@@ -93,6 +94,33 @@ def test_limits():
     ):
         with pytest.raises(ValueError, match=r"NAME=LOW\.\.HIGH"):
             parse_limit(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("20MB", 20_000_000),
+        ("20MiB", 20 * 2**20),
+        ("1.5 kB", 1500),
+        ("1.5KB", 1500),
+        ("3GiB", 3 * 2**30),
+        ("7B", 7),
+    ],
+)
+def test_sizes_count_in_thousands_or_in_powers_of_two(text, size):
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MB", "20", "20M", "20mb", "-1MB", "many MB"])
+def test_a_size_needs_a_number_and_a_known_unit(text):
+    with pytest.raises(ValueError, match=f"such as 20MB or 20MiB; got '{re.escape(text)}'"):
+        parse_bytes(text)
+
+
+@pytest.mark.parametrize("text", ["0MB", "0.2B", "1e999GB"])
+def test_a_size_is_a_byte_at_least_and_finite(text):
+    with pytest.raises(ValueError, match="at least 1 byte"):
+        parse_bytes(text)
 
 
 @given(st.integers(0, 999 * 10**12))

@@ -156,7 +156,8 @@ def _prediction(network="net", kernels=3):
         row | {"latency_ms": 0.001 * (i + 1), "low_ms": 0.0, "high_ms": 1.0, "path": f"layer{i}."}
         for i in range(kernels)
     ]
-    totals = {"macs": 4.2e9, "params": 1e6, "peak_bytes": 2**20, "runtime": "cuda-graph"}
+    totals = {"macs": 4.2e9, "params": 1e6, "peak_bytes": 2**20, "weight_bytes": 2**19}
+    totals["runtime"] = "cuda-graph"
     total = sum(row["latency_ms"] for row in rows)
     return {
         "network": network,

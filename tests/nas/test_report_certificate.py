@@ -29,6 +29,8 @@ def said(name, limit, used, price):
         ("high_ms", 0.2, 0.1, 5e4, "latency: 0.1 ms of 0.2 ms; 10 us more is worth about 500"),
         ("params", 11.7e6, 11.6e6, 2e-4, "11.6M of 11.7M; 1M parameters more is worth about 200"),
         ("macs", 1.82e9, 1.8e9, 1e-6, "1.8G of 1.82G; 100M multiply-adds more is worth about 100"),
+        ("peak_bytes", 20 * 2**20, 19 * 2**20, 1e-4, "19MiB of 20MiB; 4MiB peak memory more is"),
+        ("weight_bytes", 9000, 4096, 0.1, "weights: 4KiB of 8.79KiB; 2KiB weights more is worth"),
         ("effectiveness", 0.3, 0.299, 5e4, "0.299 of 0.3; 0.01 more is worth about 500 points"),
     ],
 )
