@@ -19,6 +19,7 @@ from nas.solver.lagrange import Relaxation
 from nas.solver.milp import milp
 from nas.solver.programme import Ceiling, Peaks
 from nas.solver.solution import NoDesignError
+from nas.usage import UsageError
 
 
 def with_ceiling(seed, limit):
@@ -150,3 +151,12 @@ def test_a_bound_on_weights_is_kept_by_narrower_formats():
     assert measured.score == pytest.approx(narrow.score)
     assert "@w8a8" in narrow.designs[0]
     assert measured.params > first(wide, task()).params
+
+
+def test_a_front_is_over_weights_but_not_over_what_no_price_moves():
+    proof = certify(task(max_weights=100_000, front=3, front_over="weight_bytes"))
+    points = proof.front.points
+    assert proof.front.unit == "bytes"
+    assert all(point.used <= point.limit for point in points if point.used is not None)
+    with pytest.raises(UsageError, match="--max-weights"):
+        task(max_memory=100_000, max_params=None, budget_ms=None, front=3)
