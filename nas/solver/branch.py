@@ -88,12 +88,14 @@ def _solve(
         if coarse is not None:
             first = Search(coarse.programme, max(gap, 3e-3), search.mixed, search.best)
             first.whole = False
-        first.begin()
         begun.append((search, coarse, first))
+    if len(begun) > 1:  # the best first: what it scores spares the others work
+        begun.sort(key=lambda entry: -entry[2].glance())
+    for _, _, first in begun:
+        first.begin()
     now = time.perf_counter()
     thinned = [first for _, coarse, first in begun if coarse is not None]
     _cut(thinned, now + (end - now) * _FIRST, None)
-    # The best first: what it scores spares the others work.
     for search, coarse, first in sorted(begun, key=lambda entry: -entry[2].score):
         if coarse is not None:
             search.take(coarse, first)

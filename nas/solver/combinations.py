@@ -225,12 +225,27 @@ def log_volume(spec: TensorSpec) -> float:
 
 @lru_cache(maxsize=1024)
 def spread(values: tuple[Value, ...], most: int) -> tuple[Value, ...]:
-    """So many values of a domain, evenly spread in logarithm where they are integers."""
-    numbers = [value for value in values if isinstance(value, int)]
-    if len(values) <= most or len(numbers) < len(values):
+    """So many values of a domain at most; integers as even in logarithm as they can be.
+
+    An octave is cut into equal parts, the same in all domains, of which each has its roundest
+    number: so widths of unlike domains meet. The first and the last value are always kept.
+    """
+    numbers = sorted(value for value in values if isinstance(value, int))
+    if len(values) <= most or len(numbers) < len(values) or numbers[0] < 1:
         return values
-    logs = np.log(np.maximum(np.array(numbers, dtype=float), 0.5))
-    found = [
-        int(np.argmin(np.abs(logs - wanted))) for wanted in np.linspace(logs[0], logs[-1], most)
-    ]
-    return tuple(numbers[index] for index in dict.fromkeys(found))
+    found: list[int] = []
+    for parts in _PARTS:
+        bins: dict[int, int] = {}
+        for number in numbers:
+            place = round(parts * math.log2(number))
+            if place not in bins or number & -number > bins[place] & -bins[place]:
+                bins[place] = number
+        finer = sorted({numbers[0], *bins.values(), numbers[-1]})
+        if found and len(finer) > most:
+            break
+        found = finer
+    return tuple(found)
+
+
+_PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+"""Parts of an octave."""

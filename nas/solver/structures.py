@@ -147,7 +147,7 @@ def _parts(stage: Node, width: int) -> Iterator[Part]:
     if not blocks:
         return
     first, *others = blocks
-    if first.link != _wanted(first.part):
+    if first.link not in _wanted(first.part):
         raise _fault(next(units(stage))[1])
     again = replace(first.part, ins=first.part.out, s=1)
     for (_, unit), block in zip(list(units(stage))[1:], others, strict=True):
@@ -156,12 +156,14 @@ def _parts(stage: Node, width: int) -> Iterator[Part]:
     yield replace(first.part, depth=len(blocks))
 
 
-def _wanted(first: Part) -> tuple[Step, ...] | None:
-    """The shortcut of a super-block's first block."""
+def _wanted(first: Part) -> tuple[tuple[Step, ...] | None, ...]:
+    """The shortcuts that a super-block's first block may have: they cost the same."""
     pool: tuple[Step, ...] = (("strided_average_pool", (2, 2)),) if first.s == 2 else ()
     if first.kind == DENSE:
-        return (*pool, ("conv", (first.out, 1, 1)), ("batch_norm", ()))
-    return pool if first.ins == first.out else None
+        norm: Step = ("batch_norm", ())
+        pooled = (*pool, ("conv", (first.out, 1, 1)), norm)
+        return (pooled, (("conv", (first.out, 1, first.s)), norm))
+    return (pool if first.ins == first.out else None,)
 
 
 def _plain(row: Sequence[Step], width: int) -> Part | None:

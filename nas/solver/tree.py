@@ -22,6 +22,8 @@ from nas.solver.solution import Progress, Solution
 
 _POLISHED = 30
 """Every so many designs met, one is bettered by local search."""
+_GLANCE = 10
+"""Relaxations of a first glance."""
 _BLENDED = 2
 """Designs of a box whose copies are shared out."""
 _POOL = 50
@@ -123,13 +125,18 @@ class Search:
 
     # Boxes.
 
+    def glance(self) -> float:
+        """About what the programme has to offer: the score of a first design, if there is one."""
+        box = whole(self.programme)
+        prices = first_prices(self.relaxation, *_guess(self.programme, box))
+        self._meet(tighten(self.relaxation, box, prices, steps=_GLANCE))
+        return self.score
+
     def begin(self) -> None:
         """Bound the whole space; tangents are moved to where the relaxation goes."""
         box = whole(self.programme)
-        prices, designs = (
-            first_prices(self.relaxation, *_guess(self.programme, box)),
-            list[Design](),
-        )
+        prices = first_prices(self.relaxation, *_guess(self.programme, box))
+        designs: list[Design] = []
         bound = math.inf
         for _ in range(3):
             tight = tighten(self.relaxation, box, prices, known=designs, enough=self.goal, steps=30)

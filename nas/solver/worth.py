@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,24 +26,25 @@ class Worth:
     costs: Array
     copy: float
 
-    def of(self, layer: Layer, part: str) -> Array:
+    def of(self, layer: Layer, part: str, cut: Callable[[Array], Array]) -> Array:
         """The worth of one part of a layer's first copy: source, target, pair or whole."""
-        total: Array | float = _part(layer.allowed, part)
+        total = cut(_part(layer.allowed, part))
         if self.log_width:
-            total = total + self.log_width * _part(layer.log_width, part)
+            total = total + self.log_width * cut(_part(layer.log_width, part))
         if self.convs:
-            total = total + self.convs * _part(layer.convs, part)
+            total = total + self.convs * cut(_part(layer.convs, part))
         if self.copy:
-            total = total + self.copy * _part(layer.blocks, part)
+            total = total + self.copy * cut(_part(layer.blocks, part))
         for worth, cost in zip(self.costs, layer.costs, strict=True):
-            total = total + worth * _part(cost, part)
-        return np.asarray(total)
+            total = total + worth * cut(_part(cost, part))
+        return total
 
-    def again(self, again: Again) -> Array:
+    def again(self, again: Again, cut: Callable[[Array], Array]) -> Array:
         """The worth of one more copy, by target state and mode."""
-        own = self.log_width * again.log_width + self.convs * again.convs + self.copy
-        copies: Array = own + np.tensordot(self.costs, again.costs, axes=1)
-        return copies
+        own = self.log_width * cut(again.log_width) + self.convs * cut(again.convs) + self.copy
+        for worth, cost in zip(self.costs, again.costs, strict=True):
+            own = own + worth * cut(cost)
+        return own
 
 
 class _Part(NamedTuple):
@@ -72,8 +74,10 @@ class Cut:
         rows = (sources[1] - sources[0] + 1 if sources else 1, targets[1] - targets[0] + 1)
 
         def part(name: str, *ranges: Range | None) -> _Part:
-            entropy = np.asarray(_part(layer.entropy, name), dtype=float)
-            return _Part(_cut(entropy, *ranges), _cut(worth.of(layer, name), *ranges))
+            def cut(array: Array) -> Array:
+                return _cut(array, *ranges)
+
+            return _Part(cut(_part(layer.entropy, name)), worth.of(layer, name, cut))
 
         self.source = part("source", sources, modes)
         self.target = part("target", targets, modes)
@@ -86,7 +90,7 @@ class Cut:
         if layer.again is not None:
             self.again = _Part(
                 _cut(layer.again.entropy, targets, modes),
-                _cut(worth.again(layer.again), targets, modes),
+                worth.again(layer.again, lambda array: _cut(array, targets, modes)),
             )
         self._rows = rows
 
@@ -107,8 +111,7 @@ class Cut:
             cut = _cut(array.reshape(-1, *array.shape[-2:]), None, sources, targets)
             return np.broadcast_to(cut, (len(present), *cut.shape[1:]))
 
-        entropy = np.asarray(layer.entropy.pair, dtype=float)
-        part = _Part(tables(entropy), tables(worth.of(layer, "pair")))
+        part = _Part(tables(_part(layer.entropy, "pair")), worth.of(layer, "pair", tables))
         if not here:
             return part, (slice(None),)
         firsts = [here.index(kind) for kind in present]
@@ -179,9 +182,9 @@ def extremes(total: Sum) -> tuple[float, float]:
     return sum(float(np.min(p)) for p in parts), sum(float(np.max(p)) for p in parts)
 
 
-def _part(total: Sum, part: str) -> Array | float:
+def _part(total: Sum, part: str) -> Array:
     found: Array | float | None = getattr(total, part)
-    return 0.0 if found is None else found
+    return np.asarray(0.0 if found is None else found, dtype=float)
 
 
 def _cut(array: Array, *ranges: Range | None) -> Array:
