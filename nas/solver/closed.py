@@ -88,7 +88,7 @@ class Closed:
 
 
 def closed(points: Array, values: Array) -> Closed:
-    """The form that gives values at points.
+    """The form that gives values at points; there must be more points than terms to show that.
 
     Args:
         points: `[n, 3]`, whole numbers; of a width that does not vary, always the same.
@@ -101,15 +101,13 @@ def closed(points: Array, values: Array) -> Closed:
     if IN in axes and OUT in axes and np.array_equal(points[:, IN], points[:, OUT]):
         axes.remove(OUT)
     kept = [i for i, term in enumerate(_TERMS) if set(term) <= set(axes)]
-    # All but as many points as check what the others give.
-    used = min(len(points), max(len(kept) + 2, len(points) * 2 // 3))
     factors = np.zeros((len(_TERMS), values.shape[1] - LOGS))
     scale = np.abs(_products(points)).max(axis=0)[kept]
     table = _products(points)[:, kept] / scale
-    factors[kept] = np.linalg.lstsq(table[:used], values[:used, LOGS:])[0] / scale[:, None]
+    factors[kept] = np.linalg.lstsq(table, values[:, LOGS:])[0] / scale[:, None]
     logs = np.zeros((4, LOGS))
     columns = [0, *(1 + axis for axis in axes)]
-    logs[columns] = np.linalg.lstsq(_logs(points)[:used, columns], values[:used, :LOGS])[0]
+    logs[columns] = np.linalg.lstsq(_logs(points)[:, columns], values[:, :LOGS])[0]
     found = Closed(factors, logs)
     error = np.abs(found.at(points) - values).max(axis=0)
     if (error > _EXACT * np.maximum(1.0, np.abs(values).max(axis=0))).any():

@@ -26,7 +26,7 @@ from searchspace.tree import Value
 
 WIDE = 9
 """Values from which on an integer is a width."""
-_MEMBERS, _EQUAL = 18, 10
+_MEMBERS, _EQUAL = 14, 8
 """Members that are traced: of a family, and with equal widths in and out."""
 _PLACES = 10
 """Places at which it is looked at what channels leave."""

@@ -19,7 +19,7 @@ from searchspace.grammar import Item
 from searchspace.scope import Scope
 from searchspace.shapes import TensorSpec
 
-_COPIES = 10
+_COPIES = 8
 """Members that are traced with one copy more."""
 
 

@@ -70,7 +70,6 @@ def architecture_of(structure: Structure, grammar: Grammar) -> Architecture:
         "relu",
         *[_super_block(part) for part in middle],
         [pick(0, part.out, "relu") for part in last],
-        pick(0),
         m=stem.out,
         r=stem.s,
         **strides,

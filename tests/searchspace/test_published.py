@@ -13,7 +13,7 @@ from searchspace.space import load_space
 from searchspace.text import from_text
 
 KEYS = {
-    "resnet18": "18b816b3bfb43619",
+    "resnet18": "61593e581e14ffff",
     "convnext_tiny": "4a4ee456316bd690",
     "vit_b16": "a3b2ec87239c1b57",
 }
