@@ -64,6 +64,8 @@ class Costs:
     weight_bytes: int
     """Weights of all blocks, each as its scheme stores them: batch norms folded, branches merged,
     scales not counted."""
+    items: tuple[int, ...] = ()
+    """How many of the blocks each item of the root's alternative holds; adds up to all."""
 
 
 class BlockTable:
@@ -88,7 +90,8 @@ class BlockTable:
         Raises:
             ShapeError: a primitive does not serve the shape that reaches it.
         """
-        return self.costs_of((root,), self.spec)
+        leaf = root.is_block or root.is_primitive
+        return self._costs(((root,),) if leaf else root.children, self.spec)
 
     def costs_of(self, nodes: Sequence[Node], spec: TensorSpec) -> Costs:
         """Costs of trees in a row, anywhere in a network; raises as `costs`.
@@ -97,19 +100,31 @@ class BlockTable:
             nodes: first to last.
             spec: what enters the first.
         """
-        found = []
+        return self._costs((nodes,), spec)
+
+    def _costs(self, groups: Sequence[Sequence[Node]], spec: TensorSpec) -> Costs:
+        found: list[BlockCost] = []
+        items = []
         macs = params = peak = weights = 0
-        for root in nodes:
-            for _, node in units(root):
-                block = self._blocks.get((node, spec)) or self._add(node, spec)
-                found.append(block)
-                macs += block.macs
-                params += block.params
-                peak = max(peak, block.peak_bytes)
-                weights += block.weight_bytes
-                spec = block.left
+        for nodes in groups:
+            before = len(found)
+            for root in nodes:
+                for _, node in units(root):
+                    block = self._blocks.get((node, spec)) or self._add(node, spec)
+                    found.append(block)
+                    macs += block.macs
+                    params += block.params
+                    peak = max(peak, block.peak_bytes)
+                    weights += block.weight_bytes
+                    spec = block.left
+            items.append(len(found) - before)
         return Costs(
-            blocks=tuple(found), macs=macs, params=params, peak_bytes=peak, weight_bytes=weights
+            blocks=tuple(found),
+            macs=macs,
+            params=params,
+            peak_bytes=peak,
+            weight_bytes=weights,
+            items=tuple(items),
         )
 
     def _add(self, node: Node, spec: TensorSpec) -> BlockCost:

@@ -80,8 +80,6 @@ class Scale:
     """Everything up to there."""
     gain: float = 0.0
     """Quantization-aware terms up to there, in nats."""
-    blocks: int = 0
-    """Blocks at this resolution that keep their shape: the stage's depth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +92,8 @@ class Entropy:
     """Largest depth over geometric-mean width of any scale; a network trains well below a bound."""
 
 
-def entropy(scales: Sequence[Scale]) -> Entropy:
-    """Score and effectiveness of a network from its scales, first to last.
+def entropy(scales: Sequence[Scale], depths: Sequence[int] = ()) -> Entropy:
+    """Score and effectiveness of a network from its scales, first to last, and its stages' depths.
 
     Equations 4, 7 and 8 of the paper: the entropy of scale i is
     (ln C_i + ln H_i^2) * (1/2) * sum ln(c k^2 / g), the score is their sum with weights 1, .., 1, 8
@@ -111,7 +109,7 @@ def entropy(scales: Sequence[Scale]) -> Entropy:
         if scale.flow.depth > 0:
             width = math.exp(scale.flow.log_width / scale.flow.depth)
             effectiveness = max(effectiveness, scale.flow.depth / width)
-    depths = [scale.blocks for scale in scales if scale.blocks]
+    depths = [depth for depth in depths if depth]
     spread = pstdev(depths) if len(depths) > 1 else 0.0
     return Entropy(score=score - DEPTH_PENALTY * math.exp(spread), effectiveness=effectiveness)
 
@@ -133,35 +131,55 @@ class EntropyPredictor:
 
     def entropy(self, costs: Costs) -> Entropy:
         """Score and effectiveness of traced costs."""
-        return entropy(list(self.scales(costs.blocks)))
+        return entropy(list(self.scales(costs.blocks)), self.depths(costs))
+
+    def depths(self, costs: Costs) -> list[int]:
+        """Blocks of each stage, an item of the root: of all but the first, the stem, if there are.
+
+        What changes the shape by one convolution or none leads to a stage and is no block of it.
+        """
+        found, start = [], 0
+        for count in costs.items:
+            blocks = costs.blocks[start : start + count]
+            found.append(sum(is_counted(block, self._flow(block)) for block in blocks))
+            start += count
+        return found[1:] if len(found) > 1 else found
+
+    def _flow(self, block: BlockCost) -> Flow:
+        flow = self._flows.get(block)
+        if flow is None:
+            flow = self._flows[block] = flow_through(block.record)
+        return flow
 
     def scales(self, blocks: Iterable[BlockCost]) -> Iterable[Scale]:
         """The network up to the last block of each resolution, first to last."""
-        total, gain, kept = Flow(), 0.0, 0
+        total, gain = Flow(), 0.0
         open_scale: Scale | None = None
         for block in blocks:
             if block.left.mode == "vector":
                 continue
-            flow = self._flows.get(block)
-            if flow is None:
-                flow = self._flows[block] = flow_through(block.record)
+            flow = self._flow(block)
             height = height_of(block.left)
             if open_scale is not None and height != open_scale.height:
                 yield open_scale
-                kept = 0
             total += flow
             if self._context.quantized:
                 gain += flow.depth * quantization_gain(*BITS[block.scheme])
-            kept += block.entered == block.left
             open_scale = Scale(
                 channels=block.left.channels,
                 height=height,
                 flow=total,
                 gain=gain,
-                blocks=kept,
             )
         if open_scale is not None:
             yield open_scale
+
+
+def is_counted(block: BlockCost, flow: Flow) -> bool:
+    """Whether a block counts to the depth of its stage."""
+    if block.left.mode == "vector":
+        return False
+    return block.entered == block.left or flow.depth >= 2
 
 
 def height_of(spec: TensorSpec) -> int:

@@ -53,8 +53,8 @@ class Attributes:
     log_width: float
     convs: float
     costs: tuple[float, ...]
-    kept: int
-    """Blocks that keep their shape."""
+    counted: int
+    """Blocks that count to the depth of a stage."""
     heights: frozenset[int]
     """Heights that leave the blocks; none where vectors do."""
     peak_bytes: int
@@ -67,7 +67,7 @@ class Attributes:
             self.log_width - other.log_width,
             self.convs - other.convs,
             tuple(a - b for a, b in zip(self.costs, other.costs, strict=True)),
-            self.kept - other.kept,
+            self.counted - other.counted,
             self.heights,
             self.peak_bytes,
         )
@@ -130,10 +130,10 @@ class Combinations:
         return target, mode
 
     @property
-    def keeps(self) -> bool:
-        """Whether some block keeps its shape."""
-        return any(a.kept for a in self.first.values()) or any(
-            a.kept for a, _ in self.more.values()
+    def counts(self) -> bool:
+        """Whether some block counts to the depth of a stage."""
+        return any(a.counted for a in self.first.values()) or any(
+            a.counted for a, _ in self.more.values()
         )
 
     def heights(self) -> set[int]:
@@ -167,7 +167,7 @@ class Combinations:
                 attributes.entropy,
                 attributes.log_width,
                 attributes.convs,
-                attributes.kept,
+                attributes.counted,
                 *attributes.costs,
             ]
         again, copies = None, (0, 0)

@@ -305,17 +305,13 @@ class Compiler:
                 ends.append(index == last)
                 continue
             ends.append(raws[index + 1].falls())
-        group, scale, used = 0, [], False
-        for raw, end in zip(raws, ends, strict=True):
-            scale.append(group if raw.keeps else None)
-            used = used or raw.keeps
-            if end and used:
-                group, used = group + 1, False
+        # As `EntropyPredictor.depths`: every item is a stage but the first of several, the stem.
+        stages = [i for i, raw in enumerate(raws) if raw.counts and (i or len(raws) == 1)]
         return [
             raw.layer(
                 len(self.sums),
                 weight=(LAST_WEIGHT if index == last else 1.0) if ends[index] else None,
-                group=scale[index],
+                group=stages.index(index) if index in stages else None,
             )
             for index, raw in enumerate(raws)
         ]

@@ -14,7 +14,7 @@ from nas.solver.family import Families, Family
 from nas.solver.members import Entered, Member, answered, difference
 from nas.solver.programme import Again, Array, Layer, Sum
 
-_ENTROPY, _LOG_WIDTH, _CONVS, _KEPT, _COSTS = range(5)
+_ENTROPY, _LOG_WIDTH, _CONVS, _COUNTED, _COSTS = range(5)
 
 
 class Tables:
@@ -48,7 +48,7 @@ class Tables:
             self._add(kind, family)
         # Numbers of blocks are whole: what rounding left of a 0 must not look like a block.
         for table in (self.source, self.target, self.pair):
-            table[_KEPT] = np.round(table[_KEPT], 6)
+            table[_COUNTED] = np.round(table[_COUNTED], 6)
 
     def total(self, row: int) -> Sum:
         """One quantity."""
@@ -110,10 +110,10 @@ class Grid:
         self.ways = _Ways(families.families, tables.starts, entered)
 
     @property
-    def keeps(self) -> bool:
-        """Whether some block keeps its shape."""
+    def counts(self) -> bool:
+        """Whether some block counts to the depth of a stage."""
         return any(
-            family.more is not None or family.seen.kept for family in self._families.families
+            family.more is not None or family.seen.counted for family in self._families.families
         )
 
     def heights(self) -> set[int]:
@@ -154,7 +154,7 @@ class Grid:
             entropy=tables.total(_ENTROPY),
             log_width=tables.total(_LOG_WIDTH),
             convs=tables.total(_CONVS),
-            blocks=tables.total(_KEPT) if group is not None else Sum(),
+            blocks=tables.total(_COUNTED) if group is not None else Sum(),
             costs=tuple(tables.total(_COSTS + r) for r in range(resources)),
             allowed=Sum(target=tables.fits, pair=tables.allowed, kinds=tables.kinds),
             again=again,

@@ -12,7 +12,7 @@ import numpy as np
 from hwprofile.blocks import BlockCost, BlockTable, Costs
 from nas.solver.combinations import Attributes
 from nas.solver.policy import Answering, Label, Policy, worthwhile
-from predictors.entropy import BITS, Flow, flow_through, height_of, quantization_gain
+from predictors.entropy import BITS, Flow, flow_through, height_of, is_counted, quantization_gain
 from predictors.latency import LatencyPredictor
 from searchspace.derivation import Derivation
 from searchspace.grammar import Grammar, Item
@@ -112,11 +112,12 @@ class Items:
         base: int,
         first: Attributes,
     ) -> Attributes | None:
-        """What one more copy adds to the first ones; None if there cannot be one."""
+        """What one more copy of one block adds to the first ones; None if there cannot be one."""
         more = self.made(item, scope, spec, policy, base + 1)
         if more is None or len(more[2].counts) < 2:
             return None
-        return self.attributes(more[0], spec).less(first)
+        found = self.attributes(more[0], spec).less(first)
+        return found if found.counted == 1 else None
 
     def kinds(self, item: Item, places: Sequence[tuple[TensorSpec, Scope]]) -> list[Kind]:
         """Kinds that are best at some prices.
@@ -192,7 +193,7 @@ class Items:
             costs = self.costs.costs_of(nodes, spec)
         except ShapeError as fault:  # what the grammar derives can be built
             raise AssertionError(str(fault)) from fault
-        flow, gain, kept = Flow(), 0.0, 0
+        flow, gain, counted = Flow(), 0.0, 0
         heights = set()
         for block in costs.blocks:
             if block.left.mode == "vector":
@@ -203,14 +204,14 @@ class Items:
             flow += passed
             if self.quantized:
                 gain += passed.depth * quantization_gain(*BITS[block.scheme])
-            kept += block.entered == block.left
+            counted += is_counted(block, passed)
             heights.add(height_of(block.left))
         return Attributes(
             flow.log_width / 2 + gain,
             flow.log_width,
             flow.depth,
             tuple(self._use(costs, name) for name in self.bounds),
-            kept,
+            counted,
             frozenset(heights),
             costs.peak_bytes,
         )

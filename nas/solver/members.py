@@ -60,8 +60,8 @@ class Member:
 class Seen:
     """What was seen of the members that were traced."""
 
-    kept: bool = False
-    """Whether some block keeps its shape."""
+    counted: bool = False
+    """Whether some block counts to the depth of a stage."""
     most: int = 10**9
     """Further copies at most."""
     heights: set[int] = field(default_factory=set)
@@ -114,7 +114,7 @@ class Trace:
             raise FamilyError("a scale would end within")
         self.seen.heights |= found.heights
         self.seen.falls |= {height != height_of(place.spec) for height in found.heights}
-        self.seen.kept = self.seen.kept or found.kept > 0
+        self.seen.counted = self.seen.counted or found.counted > 0
         return [float(place.spec.channels), float(member.out), float(inner)], _row(found)
 
     def _answers(self, member: Member, inner: int) -> Policy:
@@ -142,7 +142,7 @@ def _some(members: Sequence[Member], count: int) -> list[tuple[Member, Entered, 
 
 
 def _row(found: Attributes) -> list[float]:
-    return [found.entropy, found.log_width, found.convs, float(found.kept), *found.costs]
+    return [found.entropy, found.log_width, found.convs, float(found.counted), *found.costs]
 
 
 def difference(first: Closed, same: Closed, widths: Array, inner: Sequence[int]) -> Array:

@@ -14,7 +14,7 @@ from hwprofile.blocks import BlockTable
 from nas.solver.structures import architecture_of, structure_of
 from predictors.base import Context
 from predictors.deepmad import deepmad
-from predictors.entropy import DEPTH_PENALTY, EntropyPredictor, entropy
+from predictors.entropy import EntropyPredictor
 from predictors.structure import (
     DENSE,
     DEPTHWISE,
@@ -85,10 +85,13 @@ def test_the_traced_score_is_the_papers_but_for_what_lies_on_the_border(name):
     large = BlockTable(image(3, resolution, resolution))
     context = Context(grammar=space(), spec=large.spec, costs=lambda a: large.costs(a.root))
     costs = context.costs(architecture_of(structure, space()))
-    scales = [replace(s, blocks=0) for s in EntropyPredictor(context).scales(costs.blocks)]
-    found, wanted = entropy(scales), deepmad(structure, resolution)
-    assert found.score + DEPTH_PENALTY == pytest.approx(wanted.raw, rel=0.005)
-    assert found.score + DEPTH_PENALTY < wanted.raw
+    predictor = EntropyPredictor(context)
+    found, wanted = predictor.entropy(costs), deepmad(structure, resolution)
+    depths = [part.depth for part in structure.parts if part.is_super]
+    assert [depth for depth in predictor.depths(costs) if depth] == depths
+    penalty = wanted.raw - wanted.value
+    assert found.score + penalty == pytest.approx(wanted.raw, rel=0.005)
+    assert found.score + penalty < wanted.raw
     assert found.effectiveness == pytest.approx(wanted.effectiveness, rel=0.01)
 
 

@@ -82,8 +82,8 @@ def test_the_published_network_has_the_published_score():
 def test_uneven_depths_cost_ten_times_the_exponential_of_their_deviation():
     scale = Scale(channels=8, height=4, flow=Flow(2.0, 1.0))
     depths = [1, 3, 5, 0]  # of which 0 is no stage; the others deviate by sqrt(8 / 3)
-    scales = [Scale(channels=8, height=4, flow=Flow(2.0, 1.0), blocks=n) for n in depths]
-    spread = entropy(scales).score - entropy([scale] * 4).score
+    scales = [Scale(channels=8, height=4, flow=Flow(2.0, 1.0)) for _ in depths]
+    spread = entropy(scales, depths).score - entropy([scale] * 4).score
     assert spread == pytest.approx(-10 * (math.exp(math.sqrt(8 / 3)) - 1))
 
 
@@ -261,7 +261,7 @@ def test_every_drawn_network_has_a_score_whose_scales_grow():
             call.op == "convolution" for block in costs.blocks for call in block.record.calls
         )
         assert 0 < scales[-1].flow.depth <= convolutions + 20
-        assert predictor.entropy(costs) == entropy(scales)
+        assert predictor.entropy(costs) == entropy(scales, predictor.depths(costs))
 
 
 def test_the_score_is_that_of_the_whole_network_traced_at_once():
