@@ -127,11 +127,12 @@ class Relaxation:
         best: list[tuple[Array, Array]] = []
         layers = self.programme.layers
         worth = [self._worth(index, prices) for index in range(len(layers))]
+        cuts: list[Cut] = []
         for index, layer in enumerate(layers):
             grid = np.linspace(*ranges[index], POINTS if ranges[index][1] > ranges[index][0] else 1)
             before = np.stack([self._before(index, best, box, volume) for volume in grid])
-            values = Cut(layer, worth[index], box, index).best(grid, before)
-            best.append((grid, values.T))
+            cuts.append(Cut(layer, worth[index], box, index))
+            best.append((grid, cuts[-1].best(grid, before).T))
         volumes = self.programme.layers[-1].volume
         low, high = box.targets[-1]
         if volumes is None:
@@ -143,7 +144,7 @@ class Relaxation:
         constant = float(prices.resources.sum() + prices.scales @ prices.depths)
         constant -= (1.0 - prices.evenness) * self.least_penalty(box)
         ends = ends + constant - prices.evenness * self.tangent(prices)[0]
-        return Bound(float(ends[end]), self._design(box, best, worth, low + end), ends)
+        return Bound(float(ends[end]), self._design(box, best, cuts, low + end), ends)
 
     def least_penalty(self, box: Box) -> float:
         """The smallest penalty of any depths in the box, between whole numbers too."""
@@ -202,7 +203,7 @@ class Relaxation:
         return Worth(width, -conv, -prices.resources / self.limits, copy)
 
     def _design(
-        self, box: Box, best: list[tuple[Array, Array]], worth: list[Worth], end: int
+        self, box: Box, best: list[tuple[Array, Array]], cuts: list[Cut], end: int
     ) -> Design:
         """The choices that led to a state, from the last layer back."""
         volume, target = 0.0, end
@@ -213,7 +214,7 @@ class Relaxation:
                 volume += float(layer.volume[target])
             before = self._before(index, best, box, volume)
             first = box.targets[index - 1][0] if index else 0
-            cut = Cut(layer, worth[index], box, index, (target, target))
+            cut = cuts[index].only(target - box.targets[index][0])
             source, mode = cut.arrive(volume, before)
             copies = cut.count(volume, mode if cut.again and cut.again.rest.shape[1] > 1 else 0)
             mode += box.modes[index][0]

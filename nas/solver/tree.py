@@ -24,6 +24,8 @@ _POLISHED = 30
 """Every so many designs met, one is bettered by local search."""
 _GLANCE = 10
 """Relaxations of a first glance."""
+_STEPS = 6
+"""Relaxations of a box that was cut."""
 _BLENDED = 2
 """Designs of a box whose copies are shared out."""
 _POOL = 50
@@ -178,7 +180,7 @@ class Search:
         """Cut the box with the largest bound."""
         part = heapq.heappop(self.parts)
         for box in part.box.cut(part.designs, part.weights, self.mixed):
-            self._bound(box, part.prices, part.designs, part.bound, steps=12)
+            self._bound(box, part.prices, part.designs, part.bound, steps=_STEPS)
 
     def _bound(
         self, box: Box, prices: Prices, known: list[Design], ceiling: float, steps: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,6 +54,10 @@ class _Part(NamedTuple):
     entropy: Array
     rest: Array
 
+    def only(self, axis: int, row: int) -> _Part:
+        """The part for one row of an axis; one of length 1 is for all."""
+        return _Part(*[_only(array, axis, row) for array in self])
+
     def at(self, volumes: Array) -> Array:
         """The worth at each of some V, which come first."""
         axes = (slice(None), *[None] * max(self.entropy.ndim, self.rest.ndim))
@@ -63,11 +68,9 @@ class _Part(NamedTuple):
 class Cut:
     """A layer's worth at some prices, cut to a box, for any V."""
 
-    def __init__(
-        self, layer: Layer, worth: Worth, box: Box, index: int, targets: Range | None = None
-    ) -> None:
+    def __init__(self, layer: Layer, worth: Worth, box: Box, index: int) -> None:
         sources = box.targets[index - 1] if index else None
-        targets = targets or box.targets[index]
+        targets = box.targets[index]
         modes = box.modes[index]
         self.copies = box.copies[index]
         self.modes = modes[1] - modes[0] + 1
@@ -93,6 +96,15 @@ class Cut:
                 worth.again(layer.again, lambda array: _cut(array, targets, modes)),
             )
         self._rows = rows
+
+    def only(self, target: int) -> Cut:
+        """For one target, counted from the box's first."""
+        found = copy(self)
+        found.target, found.pair = self.target.only(0, target), self.pair.only(2, target)
+        found.whole = None if self.whole is None else self.whole.only(1, target)
+        found.again = None if self.again is None else self.again.only(0, target)
+        found._rows = (self._rows[0], 1)
+        return found
 
     def _pair(
         self, layer: Layer, worth: Worth, sources: Range | None, targets: Range, modes: Range
@@ -197,6 +209,12 @@ def _cut(array: Array, *ranges: Range | None) -> Array:
     ]
     cut: Array = array[tuple(cuts)]
     return cut
+
+
+def _only(array: Array, axis: int, row: int) -> Array:
+    if array.ndim <= axis or array.shape[axis] == 1:
+        return array
+    return array.take([row], axis)
 
 
 def _modes(array: Array, modes: slice) -> Array:

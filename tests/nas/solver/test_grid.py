@@ -96,7 +96,7 @@ def test_every_combination_has_the_figures_of_its_block(compiler, chains, name):
             assert layer.convs.at(*place) == pytest.approx(traced.convs)
             assert [cost.at(*place) for cost in layer.costs] == pytest.approx(traced.costs)
             if layer.group is not None:
-                assert layer.blocks.at(*place) == traced.kept
+                assert layer.blocks.at(*place) == traced.counted
 
 
 def test_further_copies_add_what_is_traced(compiler, chains):
