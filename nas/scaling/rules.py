@@ -72,7 +72,7 @@ TINY = (
 def tiny() -> Rule:
     """The tiny formula, for shrinking: resolution and depth are kept longest.
 
-    Han et al.: Model Rubik's Cube (arXiv 2010.14819), section 4: r(c) and d(c) are regressed on the
+    Han et al.: Model Rubik's Cube (arXiv 2010.14819): r(c) and d(c) are regressed on the
     best of many small networks, and w(c) = √(c / (r² d)) for 0 < c <= 1. The paper prints no
     constants of its Gaussian processes. So r and d are here interpolated, linearly in log c,
     between the five networks that it published, which are met exactly, and are constant beyond

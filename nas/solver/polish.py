@@ -8,6 +8,8 @@ from nas.solver.programme import Design, Programme, Step
 
 REACH = (1, -1, 2, -2, 4, -4, 8, -8)
 """How far states and modes are moved at once."""
+PAIRED = 24
+"""Moves of each sort that are paired."""
 
 
 def improve(programme: Programme, design: Design, rounds: int = 60) -> Design | None:
@@ -26,6 +28,52 @@ def improve(programme: Programme, design: Design, rounds: int = 60) -> Design | 
             break
         rank, design = found
     return design if rank[0] == 0.0 else None
+
+
+def exchange(programme: Programme, design: Design, rounds: int = 40) -> Design:
+    """A design bettered by pairs of moves: one that takes too much, one that makes room for it.
+
+    Args:
+        programme: whose bounds hold.
+        design: keeps them.
+        rounds: pairs of moves at most.
+    """
+    score = programme.figures(design).score
+    for _ in range(rounds):
+        ups: list[tuple[float, Design]] = []
+        downs: list[tuple[float, Design]] = []
+        for other in neighbours(programme, design):
+            figures = programme.figures(other)
+            if figures.score == float("-inf"):
+                continue
+            excess = sum(programme.excess(figures).values())
+            gain = figures.score - score
+            if gain > 0 and excess > 0:
+                ups.append((gain / excess, other))
+            elif gain < 0 and not excess:
+                downs.append((gain, other))
+        ups.sort(key=lambda entry: -entry[0])
+        downs.sort(key=lambda entry: -entry[0])
+        best = (0.0, score, design)
+        for _, up in ups[:PAIRED]:
+            for _, down in downs[:PAIRED]:
+                both = _merged(design, up, down)
+                if both is not None and _rank(programme, both) > best[:2]:
+                    best = (*_rank(programme, both), both)
+        if best[1] <= score:
+            break
+        _, score, design = best
+    return design
+
+
+def _merged(design: Design, one: Design, other: Design) -> Design | None:
+    """A design with the changes of two others; None where they change the same."""
+    steps: list[Step] = []
+    for old, first, second in zip(design, one, other, strict=True):
+        if old not in (first, second):
+            return None
+        steps.append(second if first == old else first)
+    return tuple(steps)
 
 
 def _rank(programme: Programme, design: Design) -> tuple[float, float]:

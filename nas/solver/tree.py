@@ -15,7 +15,7 @@ from nas.solver.box import Box, whole
 from nas.solver.coarse import Coarse
 from nas.solver.lagrange import Prices, Relaxation
 from nas.solver.mix import Mixed, mix
-from nas.solver.polish import improve
+from nas.solver.polish import exchange, improve
 from nas.solver.prices import Tightened, first_prices, tighten
 from nas.solver.programme import Design, Programme, Step
 from nas.solver.solution import Progress, Solution
@@ -106,6 +106,10 @@ class Search:
         figures = self.programme.figures(found)
         if self.programme.excess(figures) or figures.score == -math.inf:
             return
+        if figures.score > self._alone:
+            better = exchange(self.programme, found)
+            if better not in self.without:
+                found, figures = better, self.programme.figures(better)
         self._pool[found] = figures.score
         if len(self._pool) > 2 * _POOL:
             ranked = sorted(self._pool.items(), key=lambda entry: -entry[1])
