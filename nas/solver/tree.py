@@ -24,7 +24,7 @@ _POLISHED = 30
 """Every so many designs met, one is bettered by local search."""
 _GLANCE = 10
 """Relaxations of a first glance."""
-_STEPS = 6
+_STEPS = 12
 """Relaxations of a box that was cut."""
 _BLENDED = 2
 """Designs of a box whose copies are shared out."""
