@@ -19,7 +19,20 @@ from typing import Any
 import torch
 
 _WARP_THREADS = 32
-_TRITON_DTYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+_TRITON_DTYPES = {
+    torch.float64: "fp64",
+    torch.float32: "fp32",
+    torch.float16: "fp16",
+    torch.bfloat16: "bf16",
+    torch.float8_e4m3fn: "fp8e4nv",
+    torch.float8_e5m2: "fp8e5",
+    torch.int64: "i64",
+    torch.int32: "i32",
+    torch.int16: "i16",
+    torch.int8: "i8",
+    torch.uint8: "u8",
+    torch.bool: "i1",
+}
 
 
 class AheadOfTimeError(RuntimeError):
@@ -41,6 +54,11 @@ class KernelSource:
     out by itself; it decides whether loads are vectors."""
     warps: int = 4
     """Warps (of 32 threads) in a block: a power of two."""
+    stages: int = 3
+    """Stages that a loop with `tl.dot` is pipelined in; 3 is what a launch takes by default."""
+    programs: int | None = None
+    """Blocks that a launch for the shape in question would start, if that is known. It changes
+    nothing in the code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,17 +109,21 @@ def specialise(
     pointers: Mapping[str, torch.dtype],
     multiples_of_16: Iterable[str],
     warps: int,
+    stages: int = 3,
+    programs: int | None = None,
 ) -> KernelSource:
     """Describe a kernel whose pointers end in `_ptr` and whose other run-time arguments are i32.
 
     Args:
         kernel: The `@triton.jit` function.
         constants: Value of every `tl.constexpr` argument by its name.
-        dtype: What the pointers point at: float32, float16 or bfloat16.
+        dtype: What the pointers point at: a floating-point, fp8, integer or boolean dtype.
         pointers: The pointers that differ from `dtype`; names the kernel lacks are ignored.
         multiples_of_16: Integers that are; names the kernel lacks are ignored. Pointers always
             count as aligned, as torch's allocations are.
         warps: Warps in a block.
+        stages: Stages that a loop is pipelined in.
+        programs: Blocks that a launch would start.
     """
     names = [name for name in kernel.arg_names if name not in constants]
     signature = dict.fromkeys(names, "i32")
@@ -115,6 +137,8 @@ def specialise(
         constants=constants,
         aligned=frozenset(n for n in names if n.endswith("_ptr") or n in multiples),
         warps=warps,
+        stages=stages,
+        programs=programs,
     )
 
 
@@ -211,7 +235,11 @@ def _compile(triton: Any, source: KernelSource, capability: int) -> Any:
         attrs={(names.index(name),): [["tt.divisibility", 16]] for name in source.aligned},
     )
     # Fused multiply-add is asked for by name because its default changes between versions.
-    options = {"num_warps": source.warps, "enable_fp_fusion": True}
+    options = {
+        "num_warps": source.warps,
+        "num_stages": source.stages,
+        "enable_fp_fusion": True,
+    }
     try:
         return triton.compile(
             ast, target=GPUTarget("cuda", capability, _WARP_THREADS), options=options

@@ -6,29 +6,27 @@ The output has H' = ceil(H / s) rows and W' = ceil(W / s) columns ("same" paddin
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kernels.backend import (
+    ACTIVATIONS,
+    BACKENDS,
+    check_like,
+    check_name,
+    describe,
+    refusal,
+    triton_version,
+    wants_triton,
+    without_autocast,
+)
+
 KERNEL_SIZES: tuple[int, ...] = tuple(range(3, 32, 2))
 """Kernel sizes K that the operation knows, in pixels."""
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "none": lambda value: value,
-    "relu": functional.relu,
-    "gelu": functional.gelu,
-    "silu": functional.silu,
-}
-"""Activations that can be fused, by name. `gelu` is the exact form, with the error function."""
-
-BACKENDS: tuple[str, ...] = ("auto", "plain", "triton")
-"""Names that `backend` takes."""
-
-_SERVED_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 _SERVED = (
     "the Triton kernel serves non-empty float32, float16 and bfloat16 tensors on a CUDA device of "
     "compute capability 8.0 or later (or on the CPU under TRITON_INTERPRET=1), at most 2^31 "
@@ -71,19 +69,18 @@ def depthwise_conv2d(
         NotImplementedError: If `backend="triton"` and the kernel does not serve these tensors.
     """
     _check(x, weight, bias, stride, dilation, activation, backend)
-    # Only CUDA tensors may import Triton unasked: an import costs a second and may be impossible.
-    if backend == "triton" or (backend == "auto" and x.is_cuda):
-        module = _triton_version()
-        refusal = _refusal(x, weight, dilation, module)
-        if module is not None and refusal is None:
+    if wants_triton(backend, x):
+        module = triton_version("kernels.depthwise_conv_triton")
+        reason = _refusal(x, weight, dilation, module)
+        if module is not None and reason is None:
             result: Tensor = module.depthwise_conv2d_triton(
                 x, weight, bias, stride=stride, dilation=dilation, activation=activation
             )
             return result
         if backend == "triton":
             raise NotImplementedError(
-                f"backend='triton' does not serve x {_describe(x)} with weight "
-                f"{_describe(weight)}: {refusal}; {_SERVED}. Use backend='auto' to fall back on "
+                f"backend='triton' does not serve x {describe(x)} with weight "
+                f"{describe(weight)}: {reason}; {_SERVED}. Use backend='auto' to fall back on "
                 "torch."
             )
     return depthwise_conv2d_plain(
@@ -106,7 +103,7 @@ def depthwise_conv2d_plain(
     torch may use TF32 inside unless `torch.backends.cudnn.allow_tf32` is off.
     """
     wide = torch.promote_types(x.dtype, torch.float32)
-    with _without_autocast(x.device.type):
+    with without_autocast(x.device.type):
         y = functional.conv2d(
             x.to(wide),
             weight.to(wide),
@@ -119,48 +116,15 @@ def depthwise_conv2d_plain(
         return ACTIVATIONS[activation](y).to(x.dtype)
 
 
-def _without_autocast(device_type: str) -> AbstractContextManager[object]:
-    """Keep autocast from undoing the float32 sums; some devices, such as meta, have none."""
-    if torch.amp.is_autocast_available(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()
-
-
-def _triton_version() -> ModuleType | None:
-    """Import the Triton version; None where Triton is not installed."""
-    try:
-        from kernels import depthwise_conv_triton
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != "triton":
-            raise
-        return None
-    return depthwise_conv_triton
-
-
 def _refusal(x: Tensor, weight: Tensor, dilation: int, module: ModuleType | None) -> str | None:
     """Say why the Triton kernel cannot take these tensors; None if it can."""
-    if module is None:
-        return "Triton is not installed (on Linux: pip install 'triton>=3.6')"
-    if x.dtype not in _SERVED_DTYPES:
-        return f"dtype {x.dtype}"
-    if x.numel() == 0:
-        return "an empty tensor"
-    if not module.INTERPRETED:
-        if not x.is_cuda:
-            return f"device {x.device}"
-        if torch.cuda.get_device_capability(x.device) < (8, 0):
-            return f"compute capability {torch.cuda.get_device_capability(x.device)}"
-    elif x.device.type not in ("cpu", "cuda"):
-        return f"device {x.device}"
+    if reason := refusal(x, module):
+        return reason
     # Offsets inside one image are 32-bit, those between images 64-bit. Blocks may overhang.
     reach = dilation * (weight.shape[-1] - 1) + 256
     if (x.shape[2] + reach) * (x.shape[3] + reach) * x.shape[1] >= 2**31:
         return "an image of 2^31 or more elements"
     return None
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{list(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
 
 
 def _check(
@@ -173,19 +137,15 @@ def _check(
     backend: str,
 ) -> None:
     """Raise ValueError unless the arguments are as `depthwise_conv2d` describes them."""
-    for name, value, known in (
-        ("activation", activation, tuple(ACTIVATIONS)),
-        ("backend", backend, BACKENDS),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+    check_name("activation", activation, ACTIVATIONS)
+    check_name("backend", backend, BACKENDS)
     for name, step in (("stride", stride), ("dilation", dilation)):
         if step < 1:
             raise ValueError(f"{name} must be at least 1 pixel; got {step}")
     if x.dim() != 4 or not x.is_floating_point() or 0 in x.shape[1:]:
         raise ValueError(
             "x must be a floating-point [batch, channels, height, width] with at least one "
-            f"channel, row and column; got {_describe(x)}. A single image needs x[None]."
+            f"channel, row and column; got {describe(x)}. A single image needs x[None]."
         )
     channels = x.shape[1]
     if weight.dim() != 4 or weight.shape[:2] != (channels, 1):
@@ -204,9 +164,4 @@ def _check(
             f"bias must be [{channels}], one value for each channel of x; got "
             f"{list(bias.shape)} for x {list(x.shape)}"
         )
-    for name, other in (("weight", weight), ("bias", bias)):
-        if other is not None and (other.dtype, other.device) != (x.dtype, x.device):
-            raise ValueError(
-                f"{name} must have the dtype and device of x; got {name} {_describe(other)} and "
-                f"x {_describe(x)}. Move or cast one of them with .to()."
-            )
+    check_like(x, (("weight", weight), ("bias", bias)))

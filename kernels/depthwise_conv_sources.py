@@ -7,6 +7,8 @@ from typing import Any
 import torch
 
 from kernels.aot import KernelSource, specialise
+from kernels.backend import ACTIVATIONS, check_name
+from kernels.depthwise_conv import KERNEL_SIZES
 from kernels.depthwise_conv_blocks import (
     Blocks,
     Constants,
@@ -26,9 +28,8 @@ def sources(
     *,
     capability: tuple[int, int],
     dtype: torch.dtype,
-    kernel: int,
-    channels: int,
-    width: int,
+    shape: tuple[int, ...],
+    kernel: int = 7,
     stride: int = 1,
     dilation: int = 1,
     activation: str = "none",
@@ -38,16 +39,27 @@ def sources(
     Args:
         capability: Compute capability of the GPU, which picks the blocks; (8, 0) for sm_80.
         dtype: float32, float16 or bfloat16, of input, weight and output.
+        shape: Of the input, `[B, C, H, W]`; channels that are a multiple of 16 allow vector loads.
         kernel: Kernel size in pixels.
-        channels: Channels; a multiple of 16 allows vector loads.
-        width: Columns of the input, in pixels.
         stride: Step between outputs, in pixels.
         dilation: Step between kernel taps, in pixels.
         activation: The fused activation of the forward kernel.
 
     Returns:
         The sources of `forward`, `input_grad` and `weight_grad`.
+
+    Raises:
+        ValueError: If the shape has not four positive sizes, or a setting is not served.
     """
+    if len(shape) != 4 or min(shape) < 1:
+        raise ValueError(f"shape must be BxCxHxW, four sizes of at least 1; got {list(shape)}")
+    if kernel not in KERNEL_SIZES or min(stride, dilation) < 1:
+        raise ValueError(
+            f"kernel must be odd from {KERNEL_SIZES[0]} to {KERNEL_SIZES[-1]}, stride and dilation "
+            f"at least 1; got kernel {kernel}, stride {stride}, dilation {dilation}"
+        )
+    check_name("activation", activation, ACTIVATIONS)
+    channels, width = shape[1], shape[3]
     width_out = (width - 1) // stride + 1
     forward = blocks_for("gather", capability, kernel, width_out)
     backward = blocks_for("gather", capability, kernel, width)

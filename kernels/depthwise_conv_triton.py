@@ -16,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from kernels.activation_triton import ACTIVATION_GRADS, activate, capability
 from kernels.depthwise_conv_blocks import (
     Blocks,
     Constants,
@@ -25,22 +26,7 @@ from kernels.depthwise_conv_blocks import (
     weight_grad_constants,
 )
 
-INTERPRETED: bool = bool(triton.knobs.runtime.interpret)
-"""Whether the kernels of this process run in Triton's interpreter, on the CPU."""
-
 _WEIGHT_GRAD_PROGRAMS = 1024  # Enough to fill any GPU; a constant, so that sums are reproducible.
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _activate(value: tl.tensor, ACTIVATION: tl.constexpr) -> tl.tensor:
-    if ACTIVATION == "relu":
-        # A comparison, not a maximum: a NaN must stay a NaN.
-        value = tl.where(value < 0, 0.0, value)
-    if ACTIVATION == "gelu":
-        value = 0.5 * value * (1.0 + tl.erf(value * 0.7071067811865476))
-    if ACTIVATION == "silu":
-        value = value / (1.0 + tl.exp(-value))
-    return value
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -107,7 +93,7 @@ def depthwise_forward_kernel(
 
     if SAVE_PRE:
         tl.store(pre_ptr + y_offset, total.to(pre_ptr.dtype.element_ty), mask=y_mask)
-    y = _activate(total, ACTIVATION)
+    y = activate(total, ACTIVATION)
     tl.store(y_ptr + y_offset, y.to(y_ptr.dtype.element_ty), mask=y_mask)
 
 
@@ -271,7 +257,7 @@ class _DepthwiseConv(torch.autograd.Function):
         x, weight, pre = ctx.saved_tensors
         stride, dilation, activation = ctx.settings
         if pre is not None:
-            grad = _ACTIVATION_GRADS[activation](grad, pre)
+            grad = ACTIVATION_GRADS[activation](grad, pre)
         grad = grad.contiguous(memory_format=torch.channels_last)
         x_grad = weight_grad = bias_grad = None
         if ctx.needs_input_grad[0]:
@@ -281,15 +267,6 @@ class _DepthwiseConv(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             bias_grad = grad.sum((0, 2, 3), dtype=torch.float32).to(grad.dtype)
         return x_grad, weight_grad, bias_grad, None, None, None
-
-
-# From the gradient of the output and the sums before the activation (for relu the output: it has
-# the same sign) to the gradient of those sums.
-_ACTIVATION_GRADS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "relu": lambda grad, y: torch.ops.aten.threshold_backward(grad, y, 0),
-    "gelu": lambda grad, pre: torch.ops.aten.gelu_backward(grad, pre),
-    "silu": lambda grad, pre: torch.ops.aten.silu_backward(grad, pre),
-}
 
 
 def _forward(
@@ -310,7 +287,7 @@ def _forward(
     y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     pre = torch.empty_like(y) if save_pre else y
     kernel = weight.shape[-1]
-    blocks = blocks_for("gather", _capability(x), kernel, width_out)
+    blocks = blocks_for("gather", capability(x), kernel, width_out)
     _launch(
         depthwise_forward_kernel,
         batch * _programs(blocks, height_out, width_out, channels),
@@ -328,7 +305,7 @@ def _input_grad(grad: Tensor, weight: Tensor, x: Tensor, stride: int, dilation: 
     _, channels, height, width = x.shape
     x_grad = torch.empty_like(x, memory_format=torch.channels_last)
     kernel = weight.shape[-1]
-    blocks = blocks_for("gather", _capability(x), kernel, width)
+    blocks = blocks_for("gather", capability(x), kernel, width)
     _launch(
         depthwise_input_grad_kernel,
         x.shape[0] * _programs(blocks, height, width, channels),
@@ -345,7 +322,7 @@ def _weight_grad(x: Tensor, grad: Tensor, weight: Tensor, stride: int, dilation:
     x = x.contiguous(memory_format=torch.channels_last)
     _, channels, height, width = x.shape
     kernel = weight.shape[-1]
-    blocks = blocks_for("weight_grad", _capability(x), kernel, grad.shape[3])
+    blocks = blocks_for("weight_grad", capability(x), kernel, grad.shape[3])
     rows = kernel * triton.cdiv(channels, blocks.channels)
     tiles = x.shape[0] * triton.cdiv(grad.shape[2] * grad.shape[3], blocks.columns)
     per_split = triton.cdiv(tiles, triton.cdiv(_WEIGHT_GRAD_PROGRAMS, rows))
@@ -382,10 +359,6 @@ def _programs(blocks: Blocks, height: int, width: int, channels: int) -> int:
     """Count the tiles of one image."""
     tiles = -(-height // blocks.rows) * -(-width // blocks.columns)
     return tiles * -(-channels // blocks.channels)
-
-
-def _capability(x: Tensor) -> tuple[int, int]:
-    return (0, 0) if INTERPRETED else torch.cuda.get_device_capability(x.device)
 
 
 def _pack(weight: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""The Triton depthwise convolution in Triton's interpreter, against the plain version.
+"""What the catalogue's cases do not say of the Triton depthwise convolution.
 
-`test_depthwise_conv.py` runs this file in a process of its own with TRITON_INTERPRET=1: the
-variable must be set before Triton is imported, and other tests need it unset.
+`test_in_interpreter.py` runs this file in a process of its own with TRITON_INTERPRET=1: the variable
+must be set before Triton is imported, and other tests need it unset.
 """
 
 from __future__ import annotations
@@ -11,31 +11,13 @@ import torch
 from torch import Tensor
 
 from kernels import depthwise_conv_triton
-from kernels.depthwise_conv import ACTIVATIONS, depthwise_conv2d, depthwise_conv2d_plain
+from kernels.check import check_case
+from kernels.depthwise_conv import depthwise_conv2d, depthwise_conv2d_plain
 from kernels.depthwise_conv_blocks import fused_constants, gather_constants
+from kernels.depthwise_conv_cases import DEPTHWISE_CONV
+from kernels.operation import Case
 
-# Against float32 arithmetic on the same inputs: (relative, absolute as a share of the largest).
-TOLERANCES: dict[torch.dtype, tuple[float, float]] = {
-    torch.float32: (1e-5, 1e-6),
-    torch.float16: (2e-3, 1e-3),
-    torch.bfloat16: (1.6e-2, 8e-3),
-}
-
-# Shape, kernel, stride, dilation; each with its reason.
-CASES = {
-    "one channel": ((1, 1, 5, 4), 3, 1, 1),
-    "one pixel": ((2, 3, 1, 1), 3, 1, 1),
-    "channels past one block": ((2, 33, 4, 3), 3, 1, 1),
-    "fewer rows than taps": ((1, 3, 2, 9), 5, 1, 1),
-    "stride 2, odd size": ((1, 4, 7, 9), 5, 2, 1),
-    "stride 2, even size": ((1, 4, 8, 6), 3, 2, 1),
-    "stride past the kernel": ((1, 2, 9, 8), 3, 4, 1),
-    "stride 3 and dilation 2": ((2, 2, 8, 7), 3, 3, 2),
-    "dilation past the map": ((1, 2, 4, 4), 3, 1, 5),
-    "several tiles both ways, wide": ((1, 2, 9, 17), 3, 1, 1),
-    "several tiles both ways, narrow": ((1, 2, 9, 9), 3, 1, 1),
-    "kernel of 31 past the map": ((1, 2, 3, 4), 31, 1, 1),
-}
+NAMES = ("x", "weight", "bias")
 
 
 def make(
@@ -47,64 +29,18 @@ def make(
     return x, weight, bias
 
 
-def outcome(function, tensors: tuple[Tensor, ...], **settings) -> tuple[Tensor, ...]:
-    """Return output and gradients, in float32, for a fixed gradient of the output."""
-    leaves = [tensor.detach().clone().requires_grad_() for tensor in tensors]
-    y = function(*leaves, **settings)
-    generator = torch.Generator().manual_seed(1)
-    # Values that every dtype holds exactly.
-    y.backward((torch.randn(y.shape, generator=generator) * 8).round().div(8).to(y.dtype))
-    return tuple(t.detach().float() for t in (y, *(leaf.grad for leaf in leaves)))
-
-
-def check(tensors: tuple[Tensor, ...], **settings) -> None:
-    expected = outcome(depthwise_conv2d_plain, tuple(t.float() for t in tensors), **settings)
-    actual = outcome(depthwise_conv2d, tensors, backend="triton", **settings)
-    relative, share = TOLERANCES[tensors[0].dtype]
-    for name, got, wanted in zip(("y", "x", "weight", "bias"), actual, expected, strict=False):
-        scale = float(wanted.abs().max())
-        torch.testing.assert_close(
-            got, wanted, rtol=relative, atol=share * scale, msg=lambda text, n=name: f"{n}: {text}"
-        )
-
-
-def test_the_interpreter_is_on():
-    assert depthwise_conv_triton.INTERPRETED
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_output_and_gradients(case):
-    shape, kernel, stride, dilation = CASES[case]
-    check(make(shape, kernel), stride=stride, dilation=dilation)
-
-
-@pytest.mark.parametrize("dtype", TOLERANCES, ids=str)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_activations_in_every_dtype(activation, dtype):
-    check(make((1, 5, 5, 4), 3, dtype), activation=activation)
-
-
-def test_without_bias():
-    x, weight, _ = make((1, 3, 4, 4), 3)
-    check((x, weight))
-
-
 def test_weight_gradient_with_several_tiles_a_split(monkeypatch):
     monkeypatch.setattr(depthwise_conv_triton, "_WEIGHT_GRAD_PROGRAMS", 6)
-    check(make((3, 2, 7, 5), 3))
+    case = Case(
+        name="", why="", make=lambda *_: dict(zip(NAMES, make((3, 2, 7, 5), 3), strict=True))
+    )
+    outcome = check_case(DEPTHWISE_CONV, case, torch.float32, "cpu")
+    assert outcome.passed, outcome
 
 
-@pytest.mark.parametrize("layout", ["channels_last", "transposed", "sliced"])
-def test_any_memory_layout(layout):
-    x, weight, bias = make((2, 4, 5, 5), 3)
-    x = {
-        "channels_last": x.contiguous(memory_format=torch.channels_last),
-        "transposed": x.transpose(2, 3),
-        "sliced": torch.cat([x, x], dim=1)[:, 2:6],
-    }[layout]
-    y = depthwise_conv2d(x, weight, bias, backend="triton")
+def test_the_output_is_channels_last():
+    y = depthwise_conv2d(*make((2, 4, 5, 5), 3), backend="triton")
     assert y.is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(y, depthwise_conv2d_plain(x, weight, bias), rtol=1e-5, atol=1e-5)
 
 
 def test_only_the_gradients_asked_for():
@@ -123,18 +59,13 @@ def test_an_impulse_returns_the_kernel_turned_round():
     assert torch.equal(y[0], weight[:, 0].flip(1, 2))
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_extreme_values_reach_what_sees_them(value, activation):
+def test_a_nan_reaches_exactly_what_sees_it():
     x, weight, bias = make((1, 2, 6, 6), 3)
-    x[0, 1, 0, 3] = value
-    y = depthwise_conv2d(x, weight, bias, activation=activation, backend="triton")
-    wanted = depthwise_conv2d_plain(x, weight, bias, activation=activation)
-    torch.testing.assert_close(y, wanted, rtol=1e-5, atol=1e-5, equal_nan=True)
-    if value != value:
-        seen = torch.zeros_like(x, dtype=torch.bool)
-        seen[0, 1, :2, 2:5] = True
-        assert torch.equal(y.isnan(), seen)
+    x[0, 1, 0, 3] = float("nan")
+    y = depthwise_conv2d(x, weight, bias, activation="relu", backend="triton")
+    seen = torch.zeros_like(x, dtype=torch.bool)
+    seen[0, 1, :2, 2:5] = True
+    assert torch.equal(y.isnan(), seen)
 
 
 def test_a_nan_gradient_reaches_the_pixels_that_were_seen():

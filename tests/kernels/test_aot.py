@@ -25,8 +25,9 @@ def _cold_cache(tmp_path, monkeypatch):
 
 
 def depthwise(operation: str, architecture: str, **settings) -> KernelSource:
-    shape = {"dtype": torch.float16, "kernel": 7, "channels": 64, "width": 56} | settings
-    return sources(capability=ARCHITECTURES[architecture], **shape)[operation]
+    channels = settings.pop("channels", 64)
+    problem = {"dtype": torch.float16, "kernel": 7, "shape": (1, channels, 56, 56)} | settings
+    return sources(capability=ARCHITECTURES[architecture], **problem)[operation]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -1,6 +1,6 @@
 """The plain depthwise convolution, the choice of a backend, and the errors.
 
-The Triton kernels are tested in `depthwise_conv_interpreted.py`, which the last test runs.
+Its Triton kernels are tested in `catalogue_interpreted.py` and `depthwise_conv_interpreted.py`.
 """
 
 from __future__ import annotations
@@ -163,9 +163,3 @@ def test_a_later_device_takes_the_latest_blocks_known():
     assert blocks_for("gather", (12, 0), 7, 56) == blocks_for("gather", (9, 0), 7, 56)
     assert blocks_for("gather", (8, 9), 7, 56) == blocks_for("gather", (8, 0), 7, 56)
     assert blocks_for("gather", (8, 0), 7, 56) != blocks_for("gather", (9, 0), 7, 56)
-
-
-def test_the_triton_kernels_under_the_interpreter():
-    file = Path(__file__).with_name("depthwise_conv_interpreted.py")
-    done = run("-m", "pytest", str(file), "-p", "no:cacheprovider", TRITON_INTERPRET="1")
-    assert done.returncode == 0, done.stdout + done.stderr

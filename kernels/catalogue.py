@@ -1,0 +1,35 @@
+"""The operations by name. Each is imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+
+from kernels.operation import Operation
+
+_PLACES: dict[str, str] = {
+    "depthwise_conv": "kernels.depthwise_conv_cases:DEPTHWISE_CONV",
+}
+
+
+class UnknownOperationError(ValueError):
+    """No operation goes by the name given."""
+
+
+def operation_names() -> tuple[str, ...]:
+    """Names of all operations."""
+    return tuple(_PLACES)
+
+
+def load_operation(name: str) -> Operation:
+    """Import the operation called `name`.
+
+    Raises:
+        UnknownOperationError: There is none; the message lists those that there are.
+    """
+    if name not in _PLACES:
+        raise UnknownOperationError(
+            f"an operation must be one of {', '.join(_PLACES)}; got {name!r}"
+        )
+    module, attribute = _PLACES[name].split(":")
+    operation: Operation = getattr(importlib.import_module(module), attribute)
+    return operation
