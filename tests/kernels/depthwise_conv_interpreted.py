@@ -1,7 +1,7 @@
 """What the catalogue's cases do not say of the Triton depthwise convolution.
 
-`test_in_interpreter.py` runs this file in a process of its own with TRITON_INTERPRET=1: the variable
-must be set before Triton is imported, and other tests need it unset.
+`test_in_interpreter.py` runs this file in a process of its own with TRITON_INTERPRET=1: the
+variable must be set before Triton is imported, and other tests need it unset.
 """
 
 from __future__ import annotations
