@@ -7,16 +7,26 @@ same kernel differs from one Triton version to the next, so the version is part 
 
 from __future__ import annotations
 
+import dataclasses
 import re
-import subprocess
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from kernels import compile_cache, sass
+from kernels.occupancy import Occupancy, occupancy
+from kernels.sass import Loop
+from kernels.toolchain import (
+    AheadOfTimeError,
+    assembler_version,
+    import_triton,
+    parse_usage,
+    run_tool,
+)
 
 _WARP_THREADS = 32
 _TRITON_DTYPES = {
@@ -33,10 +43,6 @@ _TRITON_DTYPES = {
     torch.uint8: "u8",
     torch.bool: "i1",
 }
-
-
-class AheadOfTimeError(RuntimeError):
-    """A kernel could not be compiled or read without its GPU; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +92,23 @@ class CompiledKernel:
     instructions: tuple[tuple[str, int], ...] = field(repr=False)
     """Mnemonic without modifiers (`FFMA`, `LDG`) and its count in the code, commonest first.
     Counts of the text: a loop body counts once, however often it runs."""
+    loops: tuple[Loop, ...] = field(default=(), repr=False)
+    """Loops of the code, in its order, with the instructions of one iteration."""
+
+    @property
+    def main_loop(self) -> Loop | None:
+        """The innermost loop that multiplies most, or else the longest; None without loops."""
+        return sass.main_loop(self.loops)
+
+    @property
+    def occupancy(self) -> Occupancy | None:
+        """What one multiprocessor holds; None for an architecture whose limits are not known."""
+        return occupancy(
+            self.architecture,
+            registers=self.registers,
+            warps=self.warps,
+            shared_bytes=self.shared_bytes,
+        )
 
     @property
     def threads(self) -> int:
@@ -142,15 +165,18 @@ def specialise(
     )
 
 
-def compile_kernel(source: KernelSource, architecture: str) -> CompiledKernel:
+def compile_kernel(
+    source: KernelSource, architecture: str, *, cached: bool = True
+) -> CompiledKernel:
     """Compile a kernel for a named GPU architecture and read its resources.
 
-    Takes 0.2–1.3 s a kernel on a CPU core, much more when registers spill; Triton's cache on disk
-    answers a repeated request.
+    Takes 0.2–1.3 s a kernel on a CPU core, much more when registers spill; the record on disk
+    answers a repeated request. See `kernels.compile_cache` for where it lies.
 
     Args:
         source: The kernel and its specialisation.
         architecture: `sm_` and the compute capability without its dot: `sm_80`, `sm_90`.
+        cached: Whether records on disk are read and written.
 
     Returns:
         The record of the compiled kernel.
@@ -160,26 +186,26 @@ def compile_kernel(source: KernelSource, architecture: str) -> CompiledKernel:
         AheadOfTimeError: If Triton, its tools or the compilation fail.
     """
     capability = _capability(architecture)
-    triton = _triton()
+    triton = import_triton()
     _check_arguments(source)
-    compiled = _compile(triton, source, capability)
-    with tempfile.TemporaryDirectory() as folder:
-        cubin = Path(folder) / "kernel.cubin"
-        cubin.write_bytes(compiled.asm["cubin"])
-        usage = _parse_usage(_tool(triton, "cuobjdump", "-res-usage", str(cubin)))
-        instructions = _parse_instructions(_tool(triton, "nvdisasm", "-c", str(cubin)))
-    return CompiledKernel(
-        name=source.kernel.__name__,
-        architecture=architecture,
-        triton_version=triton.__version__,
-        ptx_version=_ptx_version(compiled.asm["ptx"]),
-        warps=source.warps,
-        registers=usage["REG"],
-        stack_bytes=usage["STACK"] + usage["LOCAL"],
-        spills=sum(number for name, number in instructions if name in ("LDL", "STL")),
-        shared_bytes=int(compiled.metadata.shared),
-        instructions=instructions,
-    )
+    if not cached:
+        return _compile_and_read(triton, source, capability)
+    key = _key(triton, source, architecture)
+    record = compile_cache.read(key)
+    if record is not None:
+        return _unpack(record)
+    compiled = _compile_and_read(triton, source, capability)
+    compile_cache.write(key, dataclasses.asdict(compiled))
+    return compiled
+
+
+def capability_of(architecture: str) -> tuple[int, int]:
+    """Return the compute capability of an architecture: (8, 0) for `sm_80`.
+
+    Raises:
+        ValueError: If it is not `sm_` and a compute capability of at least 80.
+    """
+    return divmod(_capability(architecture), 10)
 
 
 def _capability(architecture: str) -> int:
@@ -192,15 +218,60 @@ def _capability(architecture: str) -> int:
     return int(match[1])
 
 
-def _triton() -> Any:
+def _key(triton: Any, source: KernelSource, architecture: str) -> str:
+    """Hash what the record depends on; Triton's own key covers the functions that are called."""
+    return compile_cache.key_of(
+        {
+            "kernel": source.kernel.cache_key,
+            "signature": dict(source.signature),
+            "constants": {name: repr(value) for name, value in source.constants.items()},
+            "aligned": sorted(source.aligned),
+            "warps": source.warps,
+            "stages": source.stages,
+            "architecture": architecture,
+            "triton": triton.__version__,
+            "assembler": assembler_version(),
+        }
+    )
+
+
+def _unpack(record: Mapping[str, Any]) -> CompiledKernel:
+    """Turn JSON's lists back into tuples and loops."""
+    loops = tuple(
+        Loop(**{**loop, "instructions": tuple(map(tuple, loop["instructions"]))})
+        for loop in record["loops"]
+    )
+    instructions = tuple(map(tuple, record["instructions"]))
+    return CompiledKernel(**{**record, "instructions": instructions, "loops": loops})
+
+
+def _compile_and_read(triton: Any, source: KernelSource, capability: int) -> CompiledKernel:
+    compiled = _compile(triton, source, capability)
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder) / "kernel.cubin"
+        cubin.write_bytes(compiled.asm["cubin"])
+        usage = parse_usage(run_tool(triton, "cuobjdump", "-res-usage", str(cubin)))
+        listing = run_tool(triton, "nvdisasm", "-c", str(cubin))
     try:
-        import triton
-    except ModuleNotFoundError as error:
+        code, labels = sass.parse(listing)
+    except sass.ListingError as error:
         raise AheadOfTimeError(
-            "compiling ahead of time needs Triton, which is not installed: on Linux, "
-            "pip install 'triton>=3.6'"
+            f"nvdisasm -c: {error}. Use the nvdisasm of a supported Triton (3.6 or later)."
         ) from error
-    return triton
+    instructions = sass.count(code)
+    return CompiledKernel(
+        name=source.kernel.__name__,
+        architecture=f"sm_{capability}",
+        triton_version=triton.__version__,
+        ptx_version=_ptx_version(compiled.asm["ptx"]),
+        warps=source.warps,
+        registers=usage["REG"],
+        stack_bytes=usage["STACK"] + usage["LOCAL"],
+        spills=sum(number for name, number in instructions if name in sass.CLASSES["spill"]),
+        shared_bytes=int(compiled.metadata.shared),
+        instructions=instructions,
+        loops=sass.find_loops(code, labels),
+    )
 
 
 def _check_arguments(source: KernelSource) -> None:
@@ -251,44 +322,6 @@ def _compile(triton: Any, source: KernelSource, capability: int) -> Any:
             "the architecture lacks (fp8e4nv before sm_89), blocks that are not powers of two, or "
             "an architecture newer than this Triton."
         ) from error
-
-
-def _tool(triton: Any, name: str, *arguments: str) -> str:
-    """Run one of the CUDA binaries in Triton's wheel and return what it prints."""
-    cure = (
-        f"Triton's wheel ships {name}; reinstall Triton, or point TRITON_{name.upper()}_PATH at "
-        "the one in a CUDA toolkit"
-    )
-    try:
-        path = getattr(triton.knobs.nvidia, name).path
-        done = subprocess.run([path, *arguments], check=True, capture_output=True, text=True)
-    except (OSError, RuntimeError) as error:
-        raise AheadOfTimeError(f"{name} does not start ({error}). {cure}.") from error
-    except subprocess.CalledProcessError as error:
-        raise AheadOfTimeError(f"{name} fails: {error.stderr.strip()}. {cure}.") from error
-    return done.stdout
-
-
-def _parse_usage(text: str) -> dict[str, int]:
-    """Read the line `REG:32 STACK:0 SHARED:0 LOCAL:0 ...` of `cuobjdump -res-usage`."""
-    usage = {name: int(number) for name, number in re.findall(r"\b([A-Z]+):(\d+)", text)}
-    if missing := {"REG", "STACK", "LOCAL"} - usage.keys():
-        raise AheadOfTimeError(
-            f"cuobjdump -res-usage printed no {', '.join(sorted(missing))}: {text!r}. Its format "
-            "may have changed; use the cuobjdump of a supported Triton (3.6 or later)."
-        )
-    return usage
-
-
-def _parse_instructions(text: str) -> tuple[tuple[str, int], ...]:
-    """Count mnemonics in lines such as `/*0080*/  @!P0 LDG.E.128 R4, [R2.64] ;`."""
-    found = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_]*)", text)
-    if not found:
-        raise AheadOfTimeError(
-            f"nvdisasm -c printed no instructions: {text[:200]!r}. Use the nvdisasm of a "
-            "supported Triton (3.6 or later)."
-        )
-    return tuple(sorted(Counter(found).items(), key=lambda item: (-item[1], item[0])))
 
 
 def _ptx_version(ptx: str) -> str:

@@ -9,8 +9,15 @@ import types
 import pytest
 import torch
 
-from kernels import aot
-from kernels.aot import AheadOfTimeError, CompiledKernel, KernelSource, compile_kernel
+from kernels import aot, toolchain
+from kernels.aot import (
+    CompiledKernel,
+    KernelSource,
+    capability_of,
+    compile_kernel,
+    specialise,
+)
+from kernels.toolchain import AheadOfTimeError
 
 pytest.importorskip("triton", reason="Triton has wheels for Linux only")
 
@@ -21,7 +28,8 @@ ARCHITECTURES = {"sm_80": (8, 0), "sm_90": (9, 0)}
 
 @pytest.fixture(autouse=True)
 def _cold_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "triton"))
+    monkeypatch.setenv("NAS_CACHE_DIR", str(tmp_path / "nas"))
 
 
 def depthwise(operation: str, architecture: str, **settings) -> KernelSource:
@@ -50,6 +58,12 @@ def test_depthwise_compiles_without_spills(architecture, operation, settings):
     assert compiled.count("FFMA") > 0
     assert 0 < compiled.share("FFMA") < 1
     assert compiled.threads == 128
+    # The innermost loop holds the work: a multiply-add and a load, and no constant set-up.
+    assert compiled.main_loop is not None
+    assert compiled.main_loop.mix["multiply-add"] > 0
+    assert compiled.main_loop.loaded_bytes > 0
+    assert compiled.occupancy is not None
+    assert compiled.occupancy.blocks >= 4
 
 
 def test_the_record_names_versions_and_travels():
@@ -104,29 +118,59 @@ def test_a_missing_tool_names_the_cure(monkeypatch):
     tools = types.SimpleNamespace(cuobjdump=types.SimpleNamespace(path="/nowhere/cuobjdump"))
     monkeypatch.setattr(triton.knobs, "nvidia", tools)
     with pytest.raises(AheadOfTimeError, match="TRITON_CUOBJDUMP_PATH"):
-        aot._tool(triton, "cuobjdump")
+        toolchain.run_tool(triton, "cuobjdump")
 
 
-def test_listings_are_read():
-    listing = """
-.text.kernel:
-        /*0000*/                   MOV R1, c[0x0][0x28] ;
-        /*0010*/              @!P0 LDG.E.128 R4, [R2.64] ;
-        /*0020*/              @UP1 FFMA.FTZ R0, R4, R5, R0 ;
-        /*0030*/                   STL [R1+0x4], R0 ;
-        /*0040*/                   FFMA R0, R4, R5, R0 ;
-"""
-    counts = aot._parse_instructions(listing)
-    assert counts == (("FFMA", 2), ("LDG", 1), ("MOV", 1), ("STL", 1))
+def test_usage_is_read():
     usage = " Function kernel:\n  REG:32 STACK:8 SHARED:1024 LOCAL:0 CONSTANT[0]:400 TEXTURE:0"
-    assert aot._parse_usage(usage) | {"REG": 32, "STACK": 8} == aot._parse_usage(usage)
+    assert toolchain.parse_usage(usage).items() >= {"REG": 32, "STACK": 8, "LOCAL": 0}.items()
     with pytest.raises(AheadOfTimeError, match="format may have changed"):
-        aot._parse_usage("REG:32")
-    with pytest.raises(AheadOfTimeError, match="no instructions"):
-        aot._parse_instructions("")
+        toolchain.parse_usage("REG:32")
 
 
 def test_shares_of_an_empty_listing_are_zero():
+    assert stub().share("FFMA") == 0
+    assert stub().main_loop is None
+
+
+def test_a_record_on_disk_saves_the_compilation(monkeypatch):
+    first = compile_kernel(depthwise("forward", "sm_80", kernel=3), "sm_80")
+    monkeypatch.setattr(aot, "_compile_and_read", lambda *_: pytest.fail("compiled again"))
+    assert compile_kernel(depthwise("forward", "sm_80", kernel=3), "sm_80") == first
+
+
+@pytest.mark.parametrize(
+    "change", [{"warps": 8}, {"stages": 1}, {"architecture": "sm_86"}, {"aligned": frozenset()}]
+)
+def test_what_changes_the_code_changes_the_key(change, monkeypatch):
+    taken: list[str] = []
+    monkeypatch.setattr(aot.compile_cache, "read", taken.append)
+    monkeypatch.setattr(aot.compile_cache, "write", lambda *_: None)
+    monkeypatch.setattr(aot, "_compile_and_read", lambda *_: stub())
+    source = depthwise("forward", "sm_80")
+    architecture = change.pop("architecture", "sm_80")
+    compile_kernel(source, "sm_80")
+    compile_kernel(dataclasses.replace(source, programs=7), "sm_80")
+    compile_kernel(dataclasses.replace(source, **change), architecture)
+    same, same_again, other = taken
+    assert same == same_again != other
+
+
+def stub() -> CompiledKernel:
     fields = dict.fromkeys(("warps", "registers", "stack_bytes", "spills", "shared_bytes"), 1)
     names = dict.fromkeys(("name", "architecture", "triton_version", "ptx_version"), "")
-    assert CompiledKernel(**fields, **names, instructions=()).share("FFMA") == 0
+    return CompiledKernel(**fields, **names, instructions=())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    [(torch.float8_e4m3fn, "*fp8e4nv"), (torch.int8, "*i8"), (torch.int32, "*i32")],
+)
+def test_narrow_and_integer_dtypes_have_triton_names(dtype, name):
+    kernel = types.SimpleNamespace(arg_names=["x_ptr", "size"])
+    source = specialise(kernel, constants={}, dtype=dtype, pointers={}, multiples_of_16=(), warps=4)
+    assert source.signature == {"x_ptr": name, "size": "i32"}
+
+
+def test_architectures_are_capabilities():
+    assert [capability_of(a) for a in ("sm_80", "sm_90", "sm_120")] == [(8, 0), (9, 0), (12, 0)]
