@@ -40,7 +40,7 @@ def faults(source: str, path: str) -> list[str]:
         wrong |= tops & _SEARCH
     if path != "nas/cluster.py":
         wrong |= tops & {"ray"}
-    if not name.endswith("_triton.py") and path != "kernels/aot.py":
+    if not name.endswith("_triton.py") and path not in ("kernels/aot.py", "kernels/toolchain.py"):
         wrong |= tops & {"triton"}
     return sorted(wrong)
 
