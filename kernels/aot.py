@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,7 @@ def specialise(
     warps: int,
     stages: int = 3,
     programs: int | None = None,
+    floats: Collection[str] = (),
 ) -> KernelSource:
     """Describe a kernel whose pointers end in `_ptr` and whose other run-time arguments are i32.
 
@@ -147,9 +148,10 @@ def specialise(
         warps: Warps in a block.
         stages: Stages that a loop is pipelined in.
         programs: Blocks that a launch would start.
+        floats: Run-time arguments that are float32 numbers.
     """
     names = [name for name in kernel.arg_names if name not in constants]
-    signature = dict.fromkeys(names, "i32")
+    signature = {name: "fp32" if name in floats else "i32" for name in names}
     for name in names:
         if name.endswith("_ptr"):
             signature[name] = f"*{_TRITON_DTYPES[pointers.get(name, dtype)]}"

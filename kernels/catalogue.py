@@ -8,6 +8,10 @@ from kernels.operation import Operation
 
 _PLACES: dict[str, str] = {
     "depthwise_conv": "kernels.depthwise_conv_cases:DEPTHWISE_CONV",
+    "layer_norm": "kernels.norm_cases:LAYER_NORM",
+    "rms_norm": "kernels.norm_cases:RMS_NORM",
+    "batch_norm": "kernels.elementwise_cases:BATCH_NORM",
+    "elementwise": "kernels.elementwise_cases:ELEMENTWISE",
 }
 
 

@@ -1,0 +1,28 @@
+"""Every kernel of an operation, at every entry of its table of blocks, compiled for two GPUs."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("triton", reason="Triton has wheels for Linux only")
+
+from kernels.aot import compile_kernel
+from kernels.catalogue import load_operation
+
+OPERATIONS = ("layer_norm", "rms_norm", "batch_norm", "elementwise")
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_no_kernel_spills(name, architecture):
+    operation = load_operation(name)
+    capability = (int(architecture[3]), int(architecture[4]))
+    for problem in operation.problems:
+        sources = operation.sources(
+            capability=capability,
+            dtype=problem.dtype,
+            shape=problem.shape,
+            **{**operation.settings, **problem.settings},
+        )
+        for role, source in sources.items():
+            assert compile_kernel(source, architecture).spills == 0, (problem, role)
