@@ -12,6 +12,9 @@ _PLACES: dict[str, str] = {
     "rms_norm": "kernels.norm_cases:RMS_NORM",
     "batch_norm": "kernels.elementwise_cases:BATCH_NORM",
     "elementwise": "kernels.elementwise_cases:ELEMENTWISE",
+    "gemm": "kernels.gemm_cases:GEMM",
+    "pointwise_conv": "kernels.gemm_cases:POINTWISE_CONV",
+    "dense_conv": "kernels.dense_conv_cases:DENSE_CONV",
 }
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 def launch(
     kernel: Any,
     programs: int,
-    arguments: tuple[Tensor | int | float, ...],
+    arguments: tuple[Tensor | int | float | None, ...],
     constants: Mapping[str, int | bool | str | None],
     *,
     warps: int,
@@ -23,7 +23,7 @@ def launch(
     Args:
         kernel: The `@triton.jit` function.
         programs: Size of the grid, which has one dimension.
-        arguments: The run-time arguments in their order, a tensor first.
+        arguments: The run-time arguments in their order, a tensor first; a None is compiled in.
         constants: Value of every `tl.constexpr` argument by its name.
         warps: Warps of 32 threads in a program.
         stages: Stages that a loop with `tl.dot` is pipelined in.

@@ -1,0 +1,43 @@
+"""What the matrix products compile to, without a GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="Triton has wheels for Linux only")
+
+from kernels.aot import compile_kernel
+from kernels.catalogue import load_operation
+
+ARCHITECTURES = {"sm_80": (8, 0), "sm_90": (9, 0)}
+TENSOR_CORE = ("HMMA", "HGMMA", "IMMA", "IGMMA", "QGMMA")
+
+H, F = torch.float16, torch.float32
+# Operation, role, dtype, shape, settings: one of every kernel and every class of blocks.
+COMPILED: dict[str, tuple[str, str, torch.dtype, tuple[int, ...], dict[str, Any]]] = {
+    "large": ("gemm", "forward", H, (4096, 1024, 1024), {"activation": "gelu"}),
+    "small": ("gemm", "input_grad", H, (256, 1024, 1024), {}),
+    "few rows": ("gemm", "forward", H, (1, 1024, 1024), {}),
+    "sum": ("gemm", "forward_sum", H, (1, 1024, 1024), {"activation": "gelu"}),
+    "float32": ("gemm", "weight_grad", F, (4096, 1024, 1024), {}),
+    "conv": ("dense_conv", "forward", H, (64, 128, 28, 28), {"columns": 128}),
+    "stem": ("dense_conv", "forward", H, (8, 3, 224, 224), {"kernel": 7, "stride": 2}),
+}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", COMPILED)
+def test_it_compiles_without_spills(name, architecture):
+    operation, role, dtype, shape, settings = COMPILED[name]
+    sources = load_operation(operation).sources(
+        capability=ARCHITECTURES[architecture], dtype=dtype, shape=shape, **settings
+    )
+    compiled = compile_kernel(sources[role], architecture)
+    assert (compiled.spills, compiled.stack_bytes) == (0, 0)
+    assert compiled.registers * compiled.threads <= 65536
+    assert compiled.shared_bytes <= 160 * 1024
+    if role != "forward_sum" and dtype != F:
+        assert compiled.count(*TENSOR_CORE) > 0
