@@ -15,6 +15,9 @@ _PLACES: dict[str, str] = {
     "gemm": "kernels.gemm_cases:GEMM",
     "pointwise_conv": "kernels.gemm_cases:POINTWISE_CONV",
     "dense_conv": "kernels.dense_conv_cases:DENSE_CONV",
+    "int8_gemm": "kernels.int8_cases:INT8_GEMM",
+    "int8_conv": "kernels.int8_cases:INT8_CONV",
+    "fp8_gemm": "kernels.fp8_cases:FP8_GEMM",
 }
 
 

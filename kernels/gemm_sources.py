@@ -67,6 +67,7 @@ def product_sources(
     activation: str = "none",
     *,
     y_dtype: torch.dtype | None = None,
+    each_row: bool = False,
     a_inner_last: bool = True,
     b_inner_last: bool = True,
 ) -> dict[str, KernelSource]:
@@ -80,6 +81,7 @@ def product_sources(
         given: Those of `OPTIONAL` that are not None.
         activation: The fused activation.
         y_dtype: Of output, bias and residual; None: `dtype`.
+        each_row: Whether every row has a scale of its own.
         a_inner_last: As in `multiply`.
         b_inner_last: As in `multiply`.
     """
@@ -87,7 +89,7 @@ def product_sources(
     plan = plan_for(capability, dtype.itemsize, rows, columns, inner)
     split = plan.splits > 1
     pointers = pointer_dtypes(dtype, y_dtype or dtype)
-    fused = epilogue_constants(given, activation)
+    fused = epilogue_constants(given, activation, each_row=each_row)
     first = epilogue_constants(("y_ptr",), "none") if split else {**fused, "partial_ptr": None}
     divisible = {"rows": rows, "columns": columns, "inner": inner}
     divisible |= {
@@ -161,8 +163,8 @@ def split_sum_source(
 
 
 def epilogue_constants(
-    given: Collection[str], activation: str
+    given: Collection[str], activation: str, *, each_row: bool = False
 ) -> dict[str, int | bool | str | None]:
-    """Return the constants of `finish` where only the pointers in `given` are not None."""
+    """Return the constants of `finish` where only the arguments in `given` are not None."""
     absent = dict.fromkeys(name for name in OPTIONAL if name not in given)
-    return {**absent, "EACH_ROW": "row_scale_ptr" in given, "ACTIVATION": activation}
+    return {**absent, "EACH_ROW": each_row, "ACTIVATION": activation}
