@@ -9,7 +9,16 @@ pytest.importorskip("triton", reason="Triton has wheels for Linux only")
 from kernels.aot import compile_kernel
 from kernels.catalogue import load_operation
 
-OPERATIONS = ("layer_norm", "rms_norm", "batch_norm", "elementwise")
+OPERATIONS = (
+    "layer_norm",
+    "rms_norm",
+    "batch_norm",
+    "elementwise",
+    "max_pool",
+    "average_pool",
+    "global_average_pool",
+    "gem_pool",
+)
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
