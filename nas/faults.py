@@ -5,6 +5,10 @@ from __future__ import annotations
 from hwprofile.device import DeviceFileError, UnknownTargetError
 from hwprofile.kernel_table import KernelTableError
 from hwprofile.trace import TraceError
+from kernels.catalogue import UnknownOperationError
+from kernels.check_process import CheckProcessError
+from kernels.inspection import InspectionError
+from kernels.toolchain import AheadOfTimeError
 from nas.cluster import ClusterError
 from nas.config import ConfigError
 from nas.data import DataError, UnknownDataError
@@ -29,6 +33,7 @@ from searchspace.text import TreeTextError
 
 USAGE_FAULTS = (
     UsageError,
+    UnknownOperationError,
     UnknownSpaceError,
     UnknownTargetError,
     UnknownDataError,
@@ -38,8 +43,10 @@ USAGE_FAULTS = (
 )
 """Something that was typed: exit code 2."""
 USER_FAULTS = (
+    AheadOfTimeError,
     BankError,
     ChainError,
+    CheckProcessError,
     ClusterError,
     ConfigError,
     DataError,
@@ -47,6 +54,7 @@ USER_FAULTS = (
     DrawError,
     ExportError,
     GrammarError,
+    InspectionError,
     KernelTableError,
     NoDesignError,
     NoFeasibleError,

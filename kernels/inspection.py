@@ -1,0 +1,148 @@
+"""What an operation's kernels take on a GPU that is not here, for a shape and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from kernels.aot import CompiledKernel, KernelSource, capability_of, compile_kernel
+from kernels.operation import Operation, Problem, Settings
+
+DTYPES: dict[str, torch.dtype] = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "fp8": torch.float8_e4m3fn,
+    "int8": torch.int8,
+}
+"""Dtypes of an operation's input, by the names that people type."""
+
+
+class InspectionError(ValueError):
+    """A shape, a dtype or a setting does not fit the operation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspected:
+    """One kernel of an operation, compiled for a problem."""
+
+    operation: str
+    """Name in the catalogue."""
+    problem: Problem
+    """What it was compiled for, with all settings."""
+    role: str
+    """Which of the operation's kernels it is, such as `forward`."""
+    kernel: CompiledKernel
+    """What it takes."""
+    programs: int | None
+    """Blocks that a launch for the problem would start; None if the operation does not say."""
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the short name of a dtype: `fp16`."""
+    names = {value: name for name, value in DTYPES.items()}
+    return names.get(dtype, str(dtype).removeprefix("torch."))
+
+
+def problem_of(
+    operation: Operation,
+    *,
+    dtype: torch.dtype | None = None,
+    shape: Sequence[int] | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> Problem:
+    """Complete a problem: what is not given is as in the first problem that the operation lists.
+
+    Args:
+        operation: The operation.
+        dtype: Of its input.
+        shape: In the order of `operation.letters`.
+        texts: Settings as people type them.
+
+    Raises:
+        InspectionError: If a setting is unknown or no value of its kind, or a size below 1.
+    """
+    first = operation.problems[0]
+    shape = first.shape if shape is None else tuple(shape)
+    if len(shape) != len(first.shape) or min(shape) < 1:
+        raise InspectionError(
+            f"a shape of {operation.name} must be {operation.letters}, sizes of at least 1; got "
+            f"{'x'.join(map(str, shape))}"
+        )
+    settings = {**operation.settings, **(first.settings if not texts else {})}
+    for name, text in (texts or {}).items():
+        settings[name] = _setting(operation, name, text)
+    if dtype is None:
+        dtype = first.dtype
+    return Problem(dtype=dtype, shape=shape, settings=settings)
+
+
+def _setting(operation: Operation, name: str, text: str) -> int | bool | str:
+    if name not in operation.settings:
+        known = ", ".join(operation.settings) or "none"
+        raise InspectionError(f"settings of {operation.name} are: {known}; got {name!r}")
+    default = operation.settings[name]
+    if isinstance(default, str):
+        return text
+    if isinstance(default, bool):
+        if text in ("true", "false"):
+            return text == "true"
+        raise InspectionError(f"{name} must be true or false; got {text!r}")
+    try:
+        return int(text)
+    except ValueError:
+        raise InspectionError(f"{name} must be an integer; got {text!r}") from None
+
+
+def inspect(operation: Operation, problem: Problem, architecture: str) -> list[Inspected]:
+    """Compile every kernel of an operation for a problem.
+
+    Args:
+        operation: The operation.
+        problem: Shape, dtype and settings; settings that it leaves out are the operation's.
+        architecture: Such as `sm_80`.
+
+    Raises:
+        InspectionError: If the operation refuses the problem.
+        AheadOfTimeError: If the compilation fails.
+        ValueError: If the architecture is not one.
+    """
+    settings: Settings = {**operation.settings, **problem.settings}
+    problem = Problem(dtype=problem.dtype, shape=problem.shape, settings=settings)
+    return [
+        Inspected(
+            operation=operation.name,
+            problem=problem,
+            role=role,
+            kernel=compile_kernel(source, architecture),
+            programs=source.programs,
+        )
+        for role, source in _sources(operation, problem, architecture).items()
+    ]
+
+
+def _sources(
+    operation: Operation, problem: Problem, architecture: str
+) -> Mapping[str, KernelSource]:
+    capability = capability_of(architecture)
+    try:
+        return operation.sources(
+            capability=capability, dtype=problem.dtype, shape=problem.shape, **problem.settings
+        )
+    except ValueError as error:
+        raise InspectionError(f"{operation.name}: {error}") from error
+
+
+def inspect_all(operation: Operation, architecture: str) -> Iterator[list[Inspected]]:
+    """Compile the kernels of every problem that an operation lists, one problem at a time.
+
+    A dtype that the architecture lacks gives an empty list: fp8 before sm_89.
+    """
+    for problem in operation.problems:
+        lacks_fp8 = capability_of(architecture) < (8, 9)
+        if lacks_fp8 and problem.dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
+            yield []
+        else:
+            yield inspect(operation, problem, architecture)
