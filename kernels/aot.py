@@ -320,10 +320,17 @@ def _compile(triton: Any, source: KernelSource, capability: int) -> Any:
     except (CompilationError, PTXASError, RuntimeError) as error:
         raise AheadOfTimeError(
             f"Triton {triton.__version__} cannot compile {source.kernel.__name__} for "
-            f"sm_{capability} with {dict(source.constants)}: {error}. Usual causes: a dtype that "
-            "the architecture lacks (fp8e4nv before sm_89), blocks that are not powers of two, or "
-            "an architecture newer than this Triton."
+            f"sm_{capability} with {dict(source.constants)}: {_reason(error)}. Usual causes: a "
+            "dtype that the architecture lacks (fp8e4nv before sm_89), blocks that are not powers "
+            "of two, or an architecture newer than this Triton."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Pick the line that says what is wrong; the whole text stays with the cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if "error" in line.lower()]
+    return (telling or lines[-1:] or [type(error).__name__])[0].rstrip(".")
 
 
 def _ptx_version(ptx: str) -> str:

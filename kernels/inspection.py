@@ -62,7 +62,8 @@ def problem_of(
         texts: Settings as people type them.
 
     Raises:
-        InspectionError: If a setting is unknown or no value of its kind, or a size below 1.
+        InspectionError: If a setting is unknown or no value of its kind, a size is below 1, or
+            the dtype is not served.
     """
     first = operation.problems[0]
     shape = first.shape if shape is None else tuple(shape)
@@ -76,6 +77,12 @@ def problem_of(
         settings[name] = _setting(operation, name, text)
     if dtype is None:
         dtype = first.dtype
+    served = dict.fromkeys((*operation.dtypes, *(problem.dtype for problem in operation.problems)))
+    if dtype not in served:
+        raise InspectionError(
+            f"the input of {operation.name} must be {', '.join(map(dtype_name, served))}; got "
+            f"{dtype_name(dtype)}"
+        )
     return Problem(dtype=dtype, shape=shape, settings=settings)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from hwprofile.device import Device, UnknownTargetError, device_names, load_device
+from kernels.occupancy import LIMITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +24,14 @@ def gpu_target(name: str) -> GpuTarget:
     """Find the GPU called `name`.
 
     Args:
-        name: a name of `device_names()`, a path of a TOML file, or `sm_` and a compute capability.
+        name: a name of `device_names()`, a path of a TOML file, or an architecture.
 
     Raises:
-        UnknownTargetError: there is none, or its compute capability is below 8.0.
+        UnknownTargetError: there is none, or its architecture is not in `LIMITS`.
         DeviceFileError: the file's figures cannot be right.
     """
-    if re.fullmatch(r"sm_\d+", name):
-        _check(name, int(name[3:]))
+    if name.startswith("sm_"):
+        _check(name, name)
         return GpuTarget(name=name, architecture=name, device=None)
     if name not in device_names() and not name.endswith(".toml"):
         raise UnknownTargetError(
@@ -39,15 +39,15 @@ def gpu_target(name: str) -> GpuTarget:
             f"architecture such as sm_90; got {name!r}"
         )
     device = load_device(name)
-    capability = device.capability.replace(".", "")
-    _check(name, int(capability) if capability.isdecimal() else 0)
-    return GpuTarget(name=name, architecture=f"sm_{capability}", device=device)
+    architecture = f"sm_{device.capability.replace('.', '')}"
+    _check(name, architecture)
+    return GpuTarget(name=name, architecture=architecture, device=device)
 
 
-def _check(name: str, capability: int) -> None:
-    # Two digits and more: 80 is 8.0, 120 is 12.0.
-    if not 80 <= capability <= 999:
+def _check(name: str, architecture: str) -> None:
+    if architecture not in LIMITS:
+        also = "" if name == architecture else f", which is {architecture}"
         raise UnknownTargetError(
-            "kernels are compiled for compute capability 8.0 or later (sm_80 is an A100, sm_90 an "
-            f"H100); {name} has {capability // 10}.{capability % 10}"
+            f"kernels are compiled for {', '.join(LIMITS)} (an A100 is sm_80, an H100 sm_90); got "
+            f"{name!r}{also}"
         )

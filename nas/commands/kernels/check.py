@@ -40,10 +40,13 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+    from kernels.catalogue import load_operation
     from kernels.check import Outcome
     from kernels.check_process import Start, run_checks
-    from nas.report.kernels import check_failures, check_record, check_table
+    from nas.report.kernel_check import check_failures, check_record, check_table
 
+    for name in args.only:
+        load_operation(name)  # a wrong name is told before progress begins
     start: Start | None = None
     outcomes: list[Outcome] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from kernels.catalogue import load_operation
     from kernels.inspection import DTYPES, inspect, problem_of
     from nas.gpu_target import gpu_target
-    from nas.report.kernels import inspection_record, inspection_table
+    from nas.report.kernel_resources import inspection_record, inspection_table
     from nas.usage import UsageError
 
     if args.dtype is not None and args.dtype not in DTYPES:

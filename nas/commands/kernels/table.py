@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from kernels.catalogue import load_operation, operation_names
     from kernels.inspection import Inspected, inspect_all
     from nas.gpu_target import gpu_target
-    from nas.report.kernels import resource_record, resource_table
+    from nas.report.kernel_resources import resource_record, resource_table
 
     targets = [gpu_target(name) for name in args.targets or ("sm_80", "sm_90")]
     operations = [load_operation(name) for name in args.only or operation_names()]

@@ -1,11 +1,7 @@
-"""What checking, inspecting and listing kernels shows: tables for people, records for programs.
-
-The records are documented in `docs/json.md`.
-"""
+"""What kernels take of a GPU: tables for people, records for programs (see `docs/json.md`)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,89 +10,13 @@ from rich import box
 from rich.table import Table
 
 from kernels.catalogue import load_operation
-from kernels.check import Outcome
-from kernels.check_process import Start
 from kernels.inspection import Inspected, dtype_name
 from kernels.occupancy import LIMITS
-from kernels.sass import CLASSES
+from kernels.sass import CLASSES, mix
 from nas.gpu_target import GpuTarget
 
 _STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
 _VERSION = 1
-
-
-def check_table(start: Start, outcomes: Sequence[Outcome]) -> Table:
-    """One row an operation and dtype, and the verdict below."""
-    failed = sum(not outcome.passed for outcome in outcomes)
-    verdict = f"{failed} of {len(outcomes)} cases fail" if failed else "all cases agree"
-    seconds = sum(outcome.seconds for outcome in outcomes)
-    versions = f"torch {start.torch_version}, Triton {start.triton_version}"
-    table = Table(
-        title=f"Triton against plain torch in float64, on {start.device}",
-        caption=f"{verdict}; {len(outcomes)} cases, {seconds:.0f} s, {versions}",
-        title_justify="left",
-        caption_justify="left",
-        **_STYLE,
-    )
-    for name in ("operation", "dtype"):
-        table.add_column(name)
-    for name in ("cases", "failed", "largest error", "of tolerance", "seconds"):
-        table.add_column(name, justify="right")
-    groups: dict[tuple[str, str], list[Outcome]] = {}
-    for outcome in outcomes:
-        groups.setdefault((outcome.operation, outcome.dtype), []).append(outcome)
-    for (operation, dtype), group in sorted(groups.items()):
-        table.add_row(
-            operation,
-            dtype,
-            str(len(group)),
-            str(sum(not outcome.passed for outcome in group)),
-            _error(max(outcome.largest for outcome in group)),
-            _share(max(outcome.used for outcome in group)),
-            f"{sum(outcome.seconds for outcome in group):.1f}",
-        )
-    return table
-
-
-def check_failures(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """A line for each case that failed: which, why it is there, and what went wrong."""
-    for outcome in outcomes:
-        if outcome.passed:
-            continue
-        wrong = [
-            f"{e.result} is off by {_error(e.largest)}, {_share(e.used)} of the tolerance"
-            if math.isfinite(e.largest)
-            else f"{e.result} has NaN or infinity in other places"
-            for e in outcome.errors
-            if e.used > 1
-        ]
-        yield (
-            f"failed: {outcome.operation}, {outcome.case} ({outcome.why}), {outcome.dtype}: "
-            + (outcome.fault or "; ".join(wrong))
-        )
-
-
-def check_record(start: Start, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Everything, for `--json`."""
-    return {
-        "format": "nas-kernel-check",
-        "version": _VERSION,
-        "device": start.device,
-        "torch_version": start.torch_version,
-        "triton_version": start.triton_version,
-        "passed": all(outcome.passed for outcome in outcomes),
-        "outcomes": [
-            {
-                **asdict(outcome),
-                "passed": outcome.passed,
-                "errors": [
-                    {"result": e.result, "largest": _finite(e.largest), "used": _finite(e.used)}
-                    for e in outcome.errors
-                ],
-            }
-            for outcome in outcomes
-        ],
-    }
 
 
 def inspection_table(found: Sequence[Inspected], target: GpuTarget) -> Table:
@@ -106,13 +26,13 @@ def inspection_table(found: Sequence[Inspected], target: GpuTarget) -> Table:
     table = Table(
         title=f"{first.operation} {describe_problem(first)} on {place}",
         caption=f"compiled by Triton {first.kernel.triton_version} (PTX "
-        f"{first.kernel.ptx_version}), not run; instructions are a warp's in one iteration of the "
-        "innermost loop that multiplies most",
+        f"{first.kernel.ptx_version}), not run. An iteration is one of the innermost loop that "
+        "multiplies most, a warp's instructions in it",
         title_justify="left",
         caption_justify="left",
         **_STYLE,
     )
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for item in found:
         table.add_column(item.role, justify="right")
     table.add_column("limit", justify="right")
@@ -132,7 +52,7 @@ def _resource_rows(
     fits = [kernel.occupancy for kernel in kernels]
     yield "threads a block", [str(kernel.threads) for kernel in kernels], "1024"
     yield "registers a thread", [str(kernel.registers) for kernel in kernels], "255"
-    yield "spills (instructions)", [str(kernel.spills) for kernel in kernels], ""
+    yield "spills", [str(kernel.spills) for kernel in kernels], ""
     shared = f"{limits.shared_bytes - 1024:,}" if limits else "not known"
     yield "shared bytes a block", [f"{kernel.shared_bytes:,}" for kernel in kernels], shared
     if limits is not None:
@@ -148,17 +68,21 @@ def _resource_rows(
 
 def _instruction_rows(found: Sequence[Inspected]) -> Iterator[tuple[str, list[str]]]:
     loops = [item.kernel.main_loop for item in found]
-    mixes = [loop.mix if loop else {} for loop in loops]
-    yield "instructions an iteration", [str(loop.size) if loop else "no loop" for loop in loops]
-    for name in (name for name in (*CLASSES, "other") if any(name in mix for mix in mixes)):
-        yield (
-            f"  {name}",
-            [
-                f"{mix[name]} ({_share(mix[name] / loop.size)})" if loop and name in mix else ""
-                for mix, loop in zip(mixes, loops, strict=True)
-            ],
-        )
-    yield "bytes loaded a thread", [str(loop.loaded_bytes) if loop else "" for loop in loops]
+    counts = [
+        loop.instructions if loop else item.kernel.instructions
+        for loop, item in zip(loops, found, strict=True)
+    ]
+    mixes = [mix(instructions) for instructions in counts]
+    yield "instructions of", ["an iteration" if loop else "the whole code" for loop in loops]
+    yield "instructions", [str(sum(sums.values())) for sums in mixes]
+    for name in (name for name in (*CLASSES, "other") if any(name in sums for sums in mixes)):
+        cells = [
+            f"{sums[name]} ({_percent(sums[name] / sum(sums.values()))})" if name in sums else ""
+            for sums in mixes
+        ]
+        yield f"  {name}", cells
+    if any(loops):
+        yield "bytes loaded a thread", [str(loop.loaded_bytes) if loop else "" for loop in loops]
 
 
 def inspection_record(found: Sequence[Inspected], target: GpuTarget) -> dict[str, Any]:
@@ -180,40 +104,31 @@ def inspection_record(found: Sequence[Inspected], target: GpuTarget) -> dict[str
 
 
 def resource_table(found: Sequence[Sequence[Inspected]], targets: Sequence[GpuTarget]) -> Table:
-    """One row a kernel and problem; for each target registers, spills, shared bytes, occupancy."""
+    """One row a kernel; for each target registers, spills, shared bytes and occupancy."""
     names = ", ".join(target.name for target in targets)
     version = next((kernels[0].kernel.triton_version for kernels in found if kernels), "")
     table = Table(
-        title=f"registers, spills, shared memory and occupancy on {names}",
+        title=f"registers a thread, spills, shared bytes a block and occupancy on {names}",
         caption=f"compiled by Triton {version}, not run; a dash: the target lacks the dtype",
         title_justify="left",
         caption_justify="left",
         **_STYLE,
     )
-    table.add_column("operation")
-    table.add_column("problem")
     table.add_column("kernel")
     for target in targets:
-        table.add_column(f"{target.name}\nregisters", justify="right")
-        table.add_column("\nspills", justify="right")
-        table.add_column("\nshared", justify="right")
-        table.add_column("\noccupancy", justify="right")
+        for name in (f"{target.name}\nregs", "\nspills", "\nshared", "\noccup."):
+            table.add_column(name, justify="right", no_wrap=True)
     shown = _shown_settings(found)
-    rows: dict[tuple[str, str, str], dict[int, Inspected]] = {}
+    problems: dict[str, dict[str, dict[int, Inspected]]] = {}
     for place, kernels in enumerate(found):
         for item in kernels:
-            problem = describe_problem(item, shown[item.operation])
-            rows.setdefault((item.operation, problem, item.role), {})[place] = item
-    above = ("", "")
-    for (operation, problem, role), by_target in rows.items():
-        names = (operation if operation != above[0] else "", problem)
-        cells = [
-            cell
-            for place in range(len(targets))
-            for cell in _resource_cells(by_target.get(place))
-        ]
-        table.add_row(*(names if (operation, problem) != above else ("", "")), role, *cells)
-        above = (operation, problem)
+            problem = f"{item.operation} {describe_problem(item, shown[item.operation])}"
+            problems.setdefault(problem, {}).setdefault(item.role, {})[place] = item
+    for problem, roles in problems.items():
+        table.add_row(problem, style="bold")
+        for role, by_target in roles.items():
+            cells = [_resource_cells(by_target.get(place)) for place in range(len(targets))]
+            table.add_row(f"  {role}", *(cell for four in cells for cell in four))
     return table
 
 
@@ -288,15 +203,5 @@ def _kernel_record(item: Inspected) -> dict[str, Any]:
     }
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _error(value: float) -> str:
-    return f"{value:.1e}" if math.isfinite(value) else "fault"
-
-
-def _share(value: float) -> str:
-    if not math.isfinite(value):
-        return "fault"
-    return "<1%" if 0 < value < 0.005 else f"{value:.0%}"
+def _percent(share: float) -> str:
+    return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
