@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-from kernels.gemm_blocks import Constants, GemmBlocks, Plan, blocks_for, split_steps
+from kernels.gemm_blocks import Constants, GemmBlocks, Plan, blocks_for, fit_inner, split_steps
 
 
 def conv_plan(
@@ -25,17 +23,10 @@ def conv_plan(
         channels: Input channels.
         kernel: Kernel size in pixels.
     """
-    blocks = blocks_for(capability, bytes_each, rows, columns)
     run = kernel * channels
-    # As much as fits a step, but first of all as little padding of a run as can be.
-    sizes = [1 << power for power in range(4, blocks.inner.bit_length())]
-    least = 32 if bytes_each == 1 else 16
-    inner = min(
-        (size for size in sizes if size >= least), key=lambda size: (-(-run // size) * size, -size)
-    )
-    blocks = dataclasses.replace(blocks, inner=inner)
+    blocks = fit_inner(blocks_for(capability, bytes_each, rows, columns), bytes_each, run)
     tiles = -(-rows // blocks.rows) * -(-columns // blocks.columns)
-    steps = kernel * -(-run // inner)
+    steps = kernel * -(-run // blocks.inner)
     each = split_steps(tiles, steps)
     return Plan(blocks=blocks, tiles=tiles, splits=-(-steps // each), split_steps=each)
 

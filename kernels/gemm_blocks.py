@@ -6,6 +6,7 @@ would run.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 PROGRAMS = 128
@@ -76,14 +77,18 @@ def blocks_for(capability: tuple[int, int], bytes_each: int, rows: int, columns:
         bytes_each: Bytes of an element of the operands: 1, 2 or 4.
         rows: Rows of the output: up to 16 and up to 32 are classes of their own.
         columns: Columns of the output. With more rows, the class is "large" if tiles of
-            128 x 128 fill the device, else "small".
+            128 x 128 fill the device and are not half empty, else "small". A block has no more
+            columns than it takes, but at least 16.
     """
     if rows <= 32:
         shape = "16 rows" if rows <= 16 else "32 rows"
     else:
-        shape = "large" if -(-rows // 128) * -(-columns // 128) >= PROGRAMS * 3 // 4 else "small"
+        fills = -(-rows // 128) * -(-columns // 128) >= PROGRAMS * 3 // 4
+        shape = "large" if fills and columns > 64 else "small"
     known = [key[0] for key in _TABLE if key[1:] == (bytes_each, shape)]
-    return _TABLE[(max(c for c in known if c <= capability), bytes_each, shape)]
+    blocks = _TABLE[(max(c for c in known if c <= capability), bytes_each, shape)]
+    needed = max(16, 1 << (columns - 1).bit_length())
+    return dataclasses.replace(blocks, columns=min(blocks.columns, needed))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +122,24 @@ def plan_for(
 
     The inner dimension is split where the tiles would not fill the device.
     """
-    blocks = blocks_for(capability, bytes_each, rows, columns)
+    blocks = fit_inner(blocks_for(capability, bytes_each, rows, columns), bytes_each, inner)
     tiles = -(-rows // blocks.rows) * -(-columns // blocks.columns)
     steps = -(-inner // blocks.inner)
     each = split_steps(tiles, steps)
     return Plan(blocks=blocks, tiles=tiles, splits=-(-steps // each), split_steps=each)
+
+
+def fit_inner(blocks: GemmBlocks, bytes_each: int, run: int) -> GemmBlocks:
+    """Return blocks whose steps waste little of a run of inner elements.
+
+    That is the largest step that is no larger than the blocks' and whose padding makes the run no
+    more than a quarter longer than the least step's does (16 elements; 32 of a byte).
+    """
+    least = 32 if bytes_each == 1 else 16
+    size = blocks.inner
+    while size > least and -(-run // size) * size * 4 > -(-run // least) * least * 5:
+        size //= 2
+    return dataclasses.replace(blocks, inner=size)
 
 
 def split_steps(tiles: int, steps: int) -> int:

@@ -178,5 +178,11 @@ POINTWISE_CONV = Operation(
     sources=_pointwise_sources,
     letters="BxCxHxW",
     settings={"columns": 192, "activation": "none"},
-    problems=tuple(Problem(dtype=torch.float16, shape=(batch, 96, 28, 28)) for batch in (1, 64)),
+    problems=(
+        *(Problem(dtype=torch.float16, shape=(batch, 96, 28, 28)) for batch in (1, 64)),
+        *(
+            Problem(dtype=torch.float16, shape=(64, 32, 112, 112), settings={"columns": columns})
+            for columns in (16, 64)
+        ),
+    ),
 )

@@ -111,3 +111,13 @@ def test_the_splits_cover_the_inner_dimension_once(rows, columns, inner):
 def test_few_tiles_are_split_until_they_fill_the_device():
     assert plan_for((8, 0), 2, 1, 1024, 16384).programs == PROGRAMS
     assert plan_for((8, 0), 2, 4096, 4096, 16384).splits == 1
+
+
+@pytest.mark.parametrize(("columns", "wanted"), [(3, 16), (24, 32), (64, 64), (65, 128)])
+def test_a_block_is_no_wider_than_the_output(columns, wanted):
+    assert blocks_for((8, 0), 2, 10**6, columns).columns == wanted
+
+
+@pytest.mark.parametrize(("inner", "wanted"), [(8, 16), (32, 32), (72, 32), (96, 32), (1000, 64)])
+def test_a_step_wastes_little_of_the_inner_dimension(inner, wanted):
+    assert plan_for((8, 0), 2, 4096, 1024, inner).blocks.inner == wanted
