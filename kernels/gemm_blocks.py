@@ -16,8 +16,6 @@ constant, so that sums are split, and rounded, alike on every device."""
 Constants = dict[str, int | bool | str | None]
 """Compile-time arguments of a kernel by name; a pointer that is None is one."""
 
-_LEAST_STEPS = 4  # A split with fewer steps than the pipeline has stages would only wait.
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GemmBlocks:
@@ -142,17 +140,18 @@ def fit_inner(blocks: GemmBlocks, bytes_each: int, run: int) -> GemmBlocks:
     return dataclasses.replace(blocks, inner=size)
 
 
-def split_steps(tiles: int, steps: int) -> int:
+def split_steps(tiles: int, steps: int, least: int = 4) -> int:
     """Say how many steps of the inner loop one program takes.
 
     Args:
         tiles: Tiles of the output.
         steps: Steps of the whole inner dimension.
+        least: What a split must have; with fewer steps than the pipeline has stages it only waits.
 
     Returns:
-        All steps if the tiles fill the device; fewer, but at least 4, if they do not.
+        All steps if the tiles fill the device; fewer, but at least `least`, if they do not.
     """
-    splits = min(max(1, PROGRAMS // tiles), max(1, steps // _LEAST_STEPS))
+    splits = min(max(1, PROGRAMS // tiles), max(1, steps // least))
     return -(-steps // splits)
 
 
