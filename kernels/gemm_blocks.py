@@ -55,6 +55,8 @@ _TABLE: dict[tuple[tuple[int, int], int, str], GemmBlocks] = {
     ((8, 0), 4, "large"): _blocks(64, 128, 16, 8, 3),
     # With 64 x 64 ptxas gives sm_90 96 registers and spills a few.
     ((9, 0), 4, "small"): _blocks(32, 64, 32, 4, 3),
+    # Below 64 rows sm_90 has no tensor-core instruction for float8, and widening it spills.
+    ((9, 0), 1, "32 rows"): _blocks(64, 64, 128, 4, 4),
     ((8, 0), 2, "16 rows"): _blocks(16, 64, 64, 4, 4),
     ((8, 0), 2, "32 rows"): _blocks(32, 64, 64, 4, 4),
     ((8, 0), 2, "small"): _blocks(64, 64, 64, 4, 4),
@@ -73,16 +75,22 @@ def blocks_for(capability: tuple[int, int], bytes_each: int, rows: int, columns:
         capability: Compute capability, such as (8, 0). The latest one in the table that is not
             later counts; (0, 0) stands for the interpreter.
         bytes_each: Bytes of an element of the operands: 1, 2 or 4.
-        rows: Rows of the output: up to 16 and up to 32 are classes of their own.
-        columns: Columns of the output. With more rows, the class is "large" if tiles of
-            128 x 128 fill the device and are not half empty, else "small". A block has no more
-            columns than it takes, but at least 16.
+        rows: Rows of the output.
+        columns: Columns of the output. The class is "16 rows" for no more rows than that, "large"
+            if tiles of 128 x 128 fill the device and are not half empty, "32 rows" if tiles of
+            64 x 64 would leave half of it idle, else "small". A block has no more columns than it
+            takes, but at least 16.
     """
-    if rows <= 32:
-        shape = "16 rows" if rows <= 16 else "32 rows"
+
+    def tiles(size: int) -> int:
+        return -(-rows // size) * -(-columns // size)
+
+    if rows <= 16:
+        shape = "16 rows"
+    elif columns > 64 and tiles(128) >= PROGRAMS * 3 // 4:
+        shape = "large"
     else:
-        fills = -(-rows // 128) * -(-columns // 128) >= PROGRAMS * 3 // 4
-        shape = "large" if fills and columns > 64 else "small"
+        shape = "32 rows" if rows <= 32 or tiles(64) <= PROGRAMS // 2 else "small"
     known = [key[0] for key in _TABLE if key[1:] == (bytes_each, shape)]
     blocks = _TABLE[(max(c for c in known if c <= capability), bytes_each, shape)]
     needed = max(16, 1 << (columns - 1).bit_length())
