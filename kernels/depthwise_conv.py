@@ -1,6 +1,7 @@
 """Depthwise convolution: the plain torch version, which is its meaning, and the choice of backend.
 
-Dimension letters: B batch, C channels, H height, W width, K kernel size, s stride, d dilation.
+Dimension letters: B batch, C channels, H height, W width, R and K rows and columns of the kernel,
+s stride, d dilation.
 The output has H' = ceil(H / s) rows and W' = ceil(W / s) columns ("same" padding).
 """
 
@@ -24,8 +25,8 @@ from kernels.backend import (
     without_autocast,
 )
 
-KERNEL_SIZES: tuple[int, ...] = tuple(range(3, 32, 2))
-"""Kernel sizes K that the operation knows, in pixels."""
+KERNEL_SIZES: tuple[int, ...] = tuple(range(1, 32, 2))
+"""Kernel sizes R and K that the operation knows, in pixels."""
 
 _SERVED = (
     "the Triton kernel serves non-empty float32, float16 and bfloat16 tensors on a CUDA device of "
@@ -38,22 +39,32 @@ def depthwise_conv2d(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
+    residual: Tensor | None = None,
     *,
     stride: int = 1,
     dilation: int = 1,
     activation: str = "none",
     backend: str = "auto",
 ) -> Tensor:
-    """Convolve every channel with its own kernel, add a bias and apply an activation.
+    """Convolve every channel with its own kernel: activation(x * weight + bias) + residual.
 
-    The padding is d · (K - 1) / 2 zeros on every side, so a stride of 1 keeps the size. Sums are
-    held in float32 whatever the tensors' precision, and rounded once, at the end. Differentiable
-    once in `x`, `weight` and `bias`. A NaN in `x` reaches exactly the outputs that see it.
+    The padding is d · (R - 1) / 2 rows and d · (K - 1) / 2 columns of zeros on either side, so a
+    stride of 1 keeps the size. Sums are held in float32 whatever the tensors' precision, and
+    rounded once, at the end. Differentiable once in every tensor. A NaN in `x` reaches exactly the
+    outputs that see it. The residual comes last, as in blocks that add their input to their
+    output; one that is added before the activation needs `kernels.elementwise`.
+
+    Triton answers in the layout of `x`. Channels-last is read where it is. Channels-first is read
+    where it is for kernels of up to 3 x 3 and for small maps and batches; else it is copied to
+    channels-last and the result back, which is two passes over memory: cast networks with
+    `.to(memory_format=torch.channels_last)`. Other strides cost a copy too.
 
     Args:
-        x: Input, `[B, C, H, W]`. Channels-last memory saves the Triton backend a copy.
-        weight: One kernel a channel, `[C, 1, K, K]`, K odd from 3 to 31, dtype and device of `x`.
+        x: Input, `[B, C, H, W]`.
+        weight: One kernel a channel, `[C, 1, R, K]`, R and K odd from 1 to 31, dtype and device of
+            `x`.
         bias: One value a channel, `[C]`, dtype and device of `x`; None adds nothing.
+        residual: Shape of the output, dtype and device of `x`; None adds nothing.
         stride: Step between outputs, in pixels; at least 1.
         dilation: Step between kernel taps, in pixels; at least 1.
         activation: A name in `ACTIVATIONS`.
@@ -61,20 +72,19 @@ def depthwise_conv2d(
             for CUDA tensors that it serves and torch for everything else.
 
     Returns:
-        `[B, C, ceil(H / s), ceil(W / s)]` in the dtype of `x`; channels-last from Triton. A batch
-        of 0 gives an empty tensor.
+        `[B, C, ceil(H / s), ceil(W / s)]` in the dtype of `x`. A batch of 0 gives an empty tensor.
 
     Raises:
         ValueError: If a shape, dtype, device or name is not as described.
         NotImplementedError: If `backend="triton"` and the kernel does not serve these tensors.
     """
-    _check(x, weight, bias, stride, dilation, activation, backend)
+    _check(x, weight, bias, residual, stride, dilation, activation, backend)
     if wants_triton(backend, x):
         module = triton_version("kernels.depthwise_conv_triton")
         reason = _refusal(x, weight, dilation, module)
         if module is not None and reason is None:
             result: Tensor = module.depthwise_conv2d_triton(
-                x, weight, bias, stride=stride, dilation=dilation, activation=activation
+                x, weight, bias, residual, stride=stride, dilation=dilation, activation=activation
             )
             return result
         if backend == "triton":
@@ -84,7 +94,7 @@ def depthwise_conv2d(
                 "torch."
             )
     return depthwise_conv2d_plain(
-        x, weight, bias, stride=stride, dilation=dilation, activation=activation
+        x, weight, bias, residual, stride=stride, dilation=dilation, activation=activation
     )
 
 
@@ -92,6 +102,7 @@ def depthwise_conv2d_plain(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
+    residual: Tensor | None = None,
     *,
     stride: int = 1,
     dilation: int = 1,
@@ -109,11 +120,12 @@ def depthwise_conv2d_plain(
             weight.to(wide),
             None if bias is None else bias.to(wide),
             stride=stride,
-            padding=dilation * (weight.shape[-1] - 1) // 2,
+            padding=[dilation * (taps - 1) // 2 for taps in weight.shape[2:]],
             dilation=dilation,
             groups=x.shape[1],
         )
-        return ACTIVATIONS[activation](y).to(x.dtype)
+        y = ACTIVATIONS[activation](y)
+        return (y if residual is None else y + residual.to(wide)).to(x.dtype)
 
 
 def _refusal(x: Tensor, weight: Tensor, dilation: int, module: ModuleType | None) -> str | None:
@@ -121,7 +133,7 @@ def _refusal(x: Tensor, weight: Tensor, dilation: int, module: ModuleType | None
     if reason := refusal(x, module):
         return reason
     # Offsets inside one image are 32-bit, those between images 64-bit. Blocks may overhang.
-    reach = dilation * (weight.shape[-1] - 1) + 256
+    reach = dilation * (max(weight.shape[2:]) - 1) + 256
     if (x.shape[2] + reach) * (x.shape[3] + reach) * x.shape[1] >= 2**31:
         return "an image of 2^31 or more elements"
     return None
@@ -131,6 +143,7 @@ def _check(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
+    residual: Tensor | None,
     stride: int,
     dilation: int,
     activation: str,
@@ -150,13 +163,13 @@ def _check(
     channels = x.shape[1]
     if weight.dim() != 4 or weight.shape[:2] != (channels, 1):
         raise ValueError(
-            f"weight must be [{channels}, 1, K, K], one kernel for each channel of x; got "
+            f"weight must be [{channels}, 1, R, K], one kernel for each channel of x; got "
             f"{list(weight.shape)} for x {list(x.shape)}. A weight of more than one input channel "
             "belongs to a convolution that is not depthwise."
         )
-    if weight.shape[2] != weight.shape[3] or weight.shape[3] not in KERNEL_SIZES:
+    if not set(weight.shape[2:]) <= set(KERNEL_SIZES):
         raise ValueError(
-            f"weight must have a square kernel of odd size from {KERNEL_SIZES[0]} to "
+            f"weight must have a kernel of odd sizes from {KERNEL_SIZES[0]} to "
             f"{KERNEL_SIZES[-1]}; got {list(weight.shape)}"
         )
     if bias is not None and bias.shape != (channels,):
@@ -164,4 +177,10 @@ def _check(
             f"bias must be [{channels}], one value for each channel of x; got "
             f"{list(bias.shape)} for x {list(x.shape)}"
         )
-    check_like(x, (("weight", weight), ("bias", bias)))
+    wanted = (*x.shape[:2], *((size - 1) // stride + 1 for size in x.shape[2:]))
+    if residual is not None and residual.shape != wanted:
+        raise ValueError(
+            f"residual must be {list(wanted)}, like the output; got {list(residual.shape)} for x "
+            f"{list(x.shape)} and stride {stride}"
+        )
+    check_like(x, (("weight", weight), ("bias", bias), ("residual", residual)))

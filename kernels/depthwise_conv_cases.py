@@ -13,16 +13,38 @@ from kernels.depthwise_conv import depthwise_conv2d, depthwise_conv2d_plain
 from kernels.operation import Arguments, Case, Make, Operation, Problem
 
 
+def _laid_out(x: Tensor, layout: str) -> Tensor:
+    if layout == "channels_last":
+        return x.contiguous(memory_format=torch.channels_last)
+    if layout == "transposed":
+        return x.transpose(2, 3).contiguous().transpose(2, 3)
+    if layout == "sliced":
+        return torch.cat([x, x], dim=1)[:, 1 : 1 + x.shape[1]]
+    return x
+
+
 def _make(
     shape: tuple[int, int, int, int],
-    kernel: int,
+    kernel: int | tuple[int, int],
     *,
-    layout: str = "contiguous",
+    layout: str = "channels_last",
     extreme: float | None = None,
     has_bias: bool = True,
+    residual: str | None = None,
     **settings: Any,
 ) -> Make:
-    """Describe random inputs; `extreme` replaces one pixel of the last channel."""
+    """Describe random inputs.
+
+    Args:
+        shape: Of the input.
+        kernel: Its size, or rows and columns.
+        layout: Of the input.
+        extreme: Replaces one pixel of the last channel.
+        has_bias: Whether there is a bias.
+        residual: Layout of the residual; None gives none.
+        settings: Passed on.
+    """
+    taps = (kernel, kernel) if isinstance(kernel, int) else kernel
 
     def make(generator: torch.Generator, dtype: torch.dtype, device: torch.device) -> Arguments:
         def draw(*size: int) -> Tensor:
@@ -31,15 +53,15 @@ def _make(
         x = draw(*shape)
         if extreme is not None:
             x[0, -1, 0, -1] = extreme
-        if layout == "channels_last":
-            x = x.contiguous(memory_format=torch.channels_last)
-        if layout == "transposed":
-            x = x.transpose(2, 3)
-        if layout == "sliced":
-            x = torch.cat([x, x], dim=1)[:, 1 : 1 + shape[1]]
-        bias = draw(shape[1]) if has_bias else None
-        weight = draw(shape[1], 1, kernel, kernel)
-        return {"x": x, "weight": weight, "bias": bias, **settings}
+        x = _laid_out(x, layout)
+        arguments = {"x": x, "weight": draw(shape[1], 1, *taps), **settings}
+        if has_bias:
+            arguments["bias"] = draw(shape[1])
+        if residual is not None:
+            stride = settings.get("stride", 1)
+            size = [*shape[:2], *((side - 1) // stride + 1 for side in shape[2:])]
+            arguments["residual"] = _laid_out(draw(*size), residual)
+        return arguments
 
     return make
 
@@ -80,6 +102,11 @@ _SIZES = (
     Case(name="no bias", why="a missing argument", make=_make((1, 3, 4, 4), 3, has_bias=False)),
 )
 
+_KERNELS = tuple(
+    Case(name=f"{rows} x {columns}", why="not square", make=_make((1, 3, 5, 6), (rows, columns)))
+    for rows, columns in ((1, 11), (11, 1), (3, 5), (1, 1))
+)
+
 _ACTIVATIONS = tuple(
     Case(
         name=name,
@@ -90,11 +117,27 @@ _ACTIVATIONS = tuple(
     for name in ACTIVATIONS
 )
 
+_RESIDUALS = tuple(
+    Case(
+        name=f"residual, {name}, {layout}",
+        why="comes last, and hides the sign that relu's gradient needs",
+        make=_make((1, 3, 5, 4), 3, activation=name, residual=layout, stride=stride),
+    )
+    for name, layout, stride in (
+        ("none", "channels_last", 1),
+        ("relu", "contiguous", 2),
+        ("gelu", "transposed", 1),
+    )
+)
+
 _LAYOUTS = tuple(
     Case(
-        name=layout, why="strides that a copy must undo", make=_make((2, 4, 5, 5), 3, layout=layout)
+        name=f"{layout}, {kernel} x {kernel}",
+        why="read where it is, or copied and copied back",
+        make=_make((2, 5, 5, 7), kernel, layout=layout, residual=layout, activation="relu"),
     )
-    for layout in ("channels_last", "transposed", "sliced")
+    for layout in ("contiguous", "transposed", "sliced")
+    for kernel in (3, 5)
 )
 
 _EXTREMES = tuple(
@@ -115,20 +158,46 @@ def _sources(**problem: Any) -> dict[str, KernelSource]:
     return sources(**problem)
 
 
+# Every entry of the table of blocks: few programs, and narrow and wide maps in a batch.
+_PROBLEMS = (
+    *(
+        Problem(dtype=torch.float16, shape=shape, settings={"kernel": kernel})
+        for kernel in (7, 3, 31)
+        for shape in ((1, 96, 56, 56), (64, 384, 14, 14), (64, 96, 56, 56))
+    ),
+    Problem(dtype=torch.float32, shape=(1, 96, 56, 56), settings={"kernel": 31}),
+    Problem(dtype=torch.float32, shape=(64, 96, 56, 56), settings={"kernel": 7}),
+    *(
+        Problem(
+            dtype=torch.float16, shape=shape, settings={"kernel": kernel, "channels_last": False}
+        )
+        for kernel, shape in (
+            (3, (1, 96, 56, 56)),
+            (7, (1, 96, 56, 56)),
+            (31, (1, 96, 56, 56)),
+            (3, (64, 384, 14, 14)),
+            (3, (64, 96, 56, 56)),
+        )
+    ),
+)
+
 DEPTHWISE_CONV = Operation(
     name="depthwise_conv",
     run=depthwise_conv2d,
     plain=depthwise_conv2d_plain,
-    cases=(*_SIZES, *_ACTIVATIONS, *_LAYOUTS, *_EXTREMES),
+    cases=(*_SIZES, *_KERNELS, *_ACTIVATIONS, *_RESIDUALS, *_LAYOUTS, *_EXTREMES),
     dtypes=SERVED_DTYPES,
-    gradients=("x", "weight", "bias"),
+    gradients=("x", "weight", "bias", "residual"),
     sources=_sources,
     letters="BxCxHxW",
-    settings={"kernel": 7, "stride": 1, "dilation": 1, "activation": "none"},
-    problems=tuple(
-        Problem(dtype=dtype, shape=(1, 96, size, size), settings={"kernel": kernel})
-        for kernel in (3, 7, 31)
-        for size in (14, 56)
-        for dtype in (torch.float16, torch.float32)
-    ),
+    settings={
+        "kernel": 7,
+        "kernel_rows": 0,
+        "stride": 1,
+        "dilation": 1,
+        "activation": "none",
+        "residual": False,
+        "channels_last": True,
+    },
+    problems=_PROBLEMS,
 )

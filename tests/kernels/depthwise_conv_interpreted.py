@@ -13,8 +13,9 @@ from torch import Tensor
 from kernels import depthwise_conv_triton
 from kernels.check import check_case
 from kernels.depthwise_conv import depthwise_conv2d, depthwise_conv2d_plain
-from kernels.depthwise_conv_blocks import fused_constants, gather_constants
+from kernels.depthwise_conv_blocks import gather_constants, tiling_for
 from kernels.depthwise_conv_cases import DEPTHWISE_CONV
+from kernels.depthwise_forward_triton import depthwise_forward_kernel
 from kernels.operation import Case
 
 NAMES = ("x", "weight", "bias")
@@ -38,9 +39,30 @@ def test_weight_gradient_with_several_tiles_a_split(monkeypatch):
     assert outcome.passed, outcome
 
 
-def test_the_output_is_channels_last():
-    y = depthwise_conv2d(*make((2, 4, 5, 5), 3), backend="triton")
-    assert y.is_contiguous(memory_format=torch.channels_last)
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_output_and_gradient_have_the_layout_of_the_input(layout, kernel):
+    x, weight, bias = make((2, 4, 5, 5), kernel)
+    x = x.contiguous(memory_format=layout).requires_grad_()
+    y = depthwise_conv2d(x, weight, bias, backend="triton")
+    assert y.is_contiguous(memory_format=layout)
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 9])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_the_small_blocks_of_few_programs(layout, kernel, monkeypatch):
+    monkeypatch.setattr(depthwise_conv_triton, "_FEW", 10**9)
+
+    def made(generator, dtype, device):
+        x, weight, bias = make((1, 5, 5, 4), kernel)
+        return {"x": x.contiguous(memory_format=layout), "weight": weight, "bias": bias}
+
+    case = Case(name="", why="", make=made)
+    outcome = check_case(DEPTHWISE_CONV, case, torch.float32, "cpu")
+    assert outcome.passed, outcome
 
 
 def test_only_the_gradients_asked_for():
@@ -89,12 +111,12 @@ def test_images_past_two_to_the_31_elements():
     source, weight, _ = make((3, 1, 3, 3), 3, torch.float16)
     images.copy_(source)
     y = torch.empty(3, 1, 3, 3, dtype=torch.float16)
-    blocks = depthwise_conv_triton.blocks_for("gather", (0, 0), 3, 3)
-    depthwise_conv_triton.depthwise_forward_kernel[(3,)](
-        *(x, weight.flatten(), y, y, y),
+    tiling = tiling_for((0, 0), (3, 3), (3, 1, 3, 3), channels_last=True, few=0)
+    depthwise_forward_kernel[(3,)](
+        *(x, weight.flatten(), None, None, y, None),
         *(stride, size, 3, 3, 1, 3, 3),
-        **gather_constants(3, 1, 1, blocks),
-        **fused_constants("none", has_bias=False, save_pre=False),
+        **gather_constants((3, 3), 1, 1, tiling),
+        **{"ACTIVATION": "none", "PACKED": True},
     )
     torch.testing.assert_close(y, depthwise_conv2d_plain(source, weight), rtol=2e-3, atol=1e-3)
 

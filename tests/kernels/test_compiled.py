@@ -10,6 +10,7 @@ from kernels.aot import compile_kernel
 from kernels.catalogue import load_operation
 
 OPERATIONS = (
+    "depthwise_conv",
     "layer_norm",
     "rms_norm",
     "batch_norm",

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kernels.depthwise_conv import depthwise_conv2d
-from kernels.depthwise_conv_blocks import blocks_for
+from kernels.depthwise_conv_blocks import blocks_for, tiling_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,6 +54,23 @@ def test_plain_is_the_definition(kernel, stride, dilation):
     y = depthwise_conv2d(x, weight, stride=stride, dilation=dilation)
     wanted = by_definition(x, weight, stride, dilation)
     torch.testing.assert_close(y.double(), wanted, rtol=1e-5, atol=1e-4)
+
+
+def test_plain_takes_kernels_that_are_not_square():
+    x = torch.randn(2, 3, 6, 7, generator=torch.Generator().manual_seed(0))
+    weight = torch.zeros(3, 1, 1, 5)
+    weight[:, :, 0, 4] = 1
+    y = depthwise_conv2d(x, weight)
+    assert torch.equal(y[..., :-2], x[..., 2:])
+    assert torch.equal(y[..., -2:], torch.zeros(2, 3, 6, 2))
+
+
+def test_the_residual_comes_after_the_activation():
+    x = torch.full((1, 1, 2, 2), -1.0)
+    weight = torch.zeros(1, 1, 3, 3)
+    weight[..., 1, 1] = 1
+    y = depthwise_conv2d(x, weight, None, x, activation="relu")
+    assert torch.equal(y, x)
 
 
 @pytest.mark.parametrize("autocast", [False, True])
@@ -101,10 +118,13 @@ X, WEIGHT = torch.zeros(1, 2, 4, 4), torch.zeros(2, 1, 3, 3)
     [
         ((X[0], WEIGHT), {}, r"got \[2, 4, 4\] float32 on cpu. A single image needs x\[None\]"),
         ((X.int(), WEIGHT.int()), {}, "floating-point"),
-        ((X, torch.zeros(4, 1, 3, 3)), {}, r"must be \[2, 1, K, K\].*got \[4, 1, 3, 3\]"),
+        ((X, torch.zeros(4, 1, 3, 3)), {}, r"must be \[2, 1, R, K\].*got \[4, 1, 3, 3\]"),
         ((X, torch.zeros(2, 2, 3, 3)), {}, "not depthwise"),
-        ((X, torch.zeros(2, 1, 4, 4)), {}, "odd size from 3 to 31"),
-        ((X, torch.zeros(2, 1, 3, 5)), {}, "square"),
+        ((X, torch.zeros(2, 1, 4, 4)), {}, "odd sizes from 1 to 31"),
+        ((X, torch.zeros(2, 1, 3, 6)), {}, "odd sizes"),
+        ((X, WEIGHT, None, X[:, :, 1:]), {}, r"residual must be \[1, 2, 4, 4\].*\[1, 2, 3, 4\]"),
+        ((X, WEIGHT, None, X), {"stride": 2}, r"residual must be \[1, 2, 2, 2\].*stride 2"),
+        ((X, WEIGHT, None, X.half()), {}, "residual must have the dtype and device of x"),
         ((X, torch.zeros(2, 1, 33, 33)), {}, r"got \[2, 1, 33, 33\]"),
         ((X, WEIGHT, torch.zeros(1)), {}, r"bias must be \[2\].*got \[1\]"),
         ((X, WEIGHT.half()), {}, "weight must have the dtype and device of x"),
@@ -149,14 +169,33 @@ else:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("operation", ["gather", "weight_grad"])
+@pytest.mark.parametrize("channels_last", [True, False])
 @pytest.mark.parametrize("capability", [(0, 0), (8, 0), (8, 9), (9, 0), (12, 0)])
-def test_every_device_and_shape_has_blocks(operation, capability):
-    for kernel in range(3, 32, 2):
-        for width in (1, 14, 15, 224):
-            blocks = blocks_for(operation, capability, kernel, width)
-            for number in (blocks.rows, blocks.columns, blocks.channels, blocks.warps):
-                assert number & (number - 1) == 0
+def test_every_device_and_shape_has_blocks(capability, channels_last):
+    for kernel in range(1, 32, 2):
+        for batch, width in ((1, 1), (1, 56), (64, 14), (64, 15), (64, 224)):
+            shape = (batch, 96, width, width)
+            tiling = tiling_for(capability, (kernel, 1), shape, channels_last=channels_last)
+            summing = blocks_for("weight_grad", capability, kernel, width)
+            for blocks in (tiling.blocks, summing):
+                for number in (blocks.rows, blocks.columns, blocks.channels, blocks.warps):
+                    assert number & (number - 1) == 0
+            assert tiling.programs > 0
+
+
+def test_a_small_map_is_cut_into_more_programs():
+    shape = (1, 384, 14, 14)
+    small = tiling_for((8, 0), (7, 7), shape, channels_last=True)
+    assert small.programs > tiling_for((8, 0), (7, 7), shape, channels_last=True, few=0).programs
+    # One launch: nothing is packed, and channels-first is read where it is.
+    first = tiling_for((8, 0), (7, 7), shape, channels_last=False)
+    assert (small.packed, first.packed, first.channels_last) == (False, False, False)
+
+
+def test_large_channels_first_maps_are_copied_unless_the_kernel_is_small():
+    shape = (64, 96, 56, 56)
+    assert tiling_for((8, 0), (7, 7), shape, channels_last=False).channels_last
+    assert not tiling_for((8, 0), (3, 3), shape, channels_last=False).channels_last
 
 
 def test_a_later_device_takes_the_latest_blocks_known():
