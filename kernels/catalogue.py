@@ -16,6 +16,7 @@ _PLACES: dict[str, str] = {
     "average_pool": "kernels.pool_cases:AVERAGE_POOL",
     "global_average_pool": "kernels.pool_cases:GLOBAL_AVERAGE_POOL",
     "gem_pool": "kernels.pool_cases:GEM_POOL",
+    "attention": "kernels.attention_cases:ATTENTION",
     "gemm": "kernels.gemm_cases:GEMM",
     "pointwise_conv": "kernels.gemm_cases:POINTWISE_CONV",
     "dense_conv": "kernels.dense_conv_cases:DENSE_CONV",

@@ -19,6 +19,7 @@ OPERATIONS = (
     "average_pool",
     "global_average_pool",
     "gem_pool",
+    "attention",
 )
 
 
