@@ -29,41 +29,27 @@ class Blocks:
     """Stages that the loop is pipelined in."""
 
 
-# (operation, earliest compute capability, precision, most features, whether a bias is added, most
-# queries and keys) -> queries, keys, warps, stages. A bias costs registers, as each of its values
-# has an address. Up to 64 queries and keys, as in a window, take one block. Chosen from code
-# compiled for sm_80 and sm_90, not by timing: no spills in any of them, and the largest blocks.
-_TABLE: dict[tuple[str, tuple[int, int], str, int, bool, int], tuple[int, int, int, int]] = {
-    ("forward", (0, 0), "half", 64, False, 64): (64, 64, 8, 2),
-    ("forward", (0, 0), "half", 64, True, 64): (64, 64, 8, 2),
+# (operation, earliest compute capability, precision, most features, whether a bias is added (None:
+# either), most queries and keys) -> queries, keys, warps, stages. A bias costs registers, as each
+# of its values has an address. Up to 64 queries and keys, as in a window, take one block. Chosen
+# from code compiled for sm_80 and sm_90, not by timing: the largest blocks without spills.
+_TABLE: dict[tuple[str, tuple[int, int], str, int, bool | None, int], tuple[int, int, int, int]] = {
+    ("forward", (0, 0), "half", 64, None, 64): (64, 64, 8, 2),
     ("forward", (0, 0), "half", 64, False, 2**31): (128, 64, 4, 3),
-    ("forward", (0, 0), "half", 64, True, 2**31): (128, 64, 8, 2),
-    ("forward", (0, 0), "half", 128, False, 2**31): (128, 64, 8, 3),
-    ("forward", (0, 0), "half", 128, True, 2**31): (64, 64, 8, 2),
+    ("forward", (0, 0), "half", 64, True, 2**31): (128, 32, 8, 2),
+    ("forward", (0, 0), "half", 128, None, 2**31): (64, 64, 8, 2),
     ("queries", (0, 0), "half", 64, False, 2**31): (64, 64, 4, 2),
     ("queries", (0, 0), "half", 64, True, 2**31): (64, 32, 4, 2),
-    ("queries", (0, 0), "half", 128, False, 2**31): (64, 64, 8, 2),
-    ("queries", (0, 0), "half", 128, True, 2**31): (64, 64, 8, 2),
+    ("queries", (0, 0), "half", 128, None, 2**31): (64, 64, 8, 2),
     ("keys", (0, 0), "half", 64, False, 2**31): (64, 64, 4, 2),
     ("keys", (0, 0), "half", 64, True, 2**31): (32, 64, 4, 2),
-    ("keys", (0, 0), "half", 128, False, 2**31): (64, 64, 8, 2),
-    ("keys", (0, 0), "half", 128, True, 2**31): (64, 64, 8, 2),
-    ("bias", (0, 0), "half", 128, True, 2**31): (64, 32, 4, 2),
+    ("keys", (0, 0), "half", 128, None, 2**31): (64, 64, 8, 2),
+    ("bias", (0, 0), "half", 128, None, 2**31): (64, 32, 4, 2),
     # float32 products run on the general cores, where blocks are small.
-    ("forward", (0, 0), "float", 64, False, 2**31): (32, 32, 4, 2),
-    ("forward", (0, 0), "float", 64, True, 2**31): (32, 32, 4, 2),
-    ("forward", (0, 0), "float", 128, False, 2**31): (32, 32, 8, 2),
-    ("forward", (0, 0), "float", 128, True, 2**31): (32, 32, 8, 2),
-    ("queries", (0, 0), "float", 64, False, 2**31): (64, 32, 8, 2),
-    ("queries", (0, 0), "float", 64, True, 2**31): (64, 32, 8, 2),
-    ("queries", (0, 0), "float", 128, False, 2**31): (32, 32, 8, 2),
-    ("queries", (0, 0), "float", 128, True, 2**31): (32, 32, 8, 2),
-    ("keys", (0, 0), "float", 64, False, 2**31): (32, 16, 4, 1),
-    ("keys", (0, 0), "float", 64, True, 2**31): (32, 16, 4, 1),
-    ("keys", (0, 0), "float", 128, False, 2**31): (16, 16, 8, 1),
-    ("keys", (0, 0), "float", 128, True, 2**31): (16, 16, 8, 1),
-    ("bias", (0, 0), "float", 64, True, 2**31): (64, 32, 8, 2),
-    ("bias", (0, 0), "float", 128, True, 2**31): (32, 32, 8, 1),
+    ("forward", (0, 0), "float", 128, None, 2**31): (32, 32, 8, 2),
+    ("queries", (0, 0), "float", 128, None, 2**31): (32, 32, 8, 2),
+    ("keys", (0, 0), "float", 128, None, 2**31): (16, 16, 8, 1),
+    ("bias", (0, 0), "float", 128, None, 2**31): (32, 32, 8, 1),
 }
 
 
@@ -90,13 +76,16 @@ def blocks_for(
     fitting = [
         key
         for key in _TABLE
-        if (key[0], key[2], key[4]) == (operation, "half" if half else "float", biased)
+        if (key[0], key[2]) == (operation, "half" if half else "float")
+        and key[4] in (biased, None)
         and key[1] <= capability
         and features <= key[3]
         and longest <= key[5]
     ]
     latest = max(key[1] for key in fitting)
-    queries, keys, warps, stages = _TABLE[min(key for key in fitting if key[1] == latest)]
+    queries, keys, warps, stages = _TABLE[
+        min((key for key in fitting if key[1] == latest), key=lambda key: (key[3], key[5]))
+    ]
     return Blocks(queries=queries, keys=keys, warps=warps, stages=stages)
 
 
