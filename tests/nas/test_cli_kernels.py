@@ -69,7 +69,11 @@ def test_inspect_as_json(capsys):
     for kernel in found["kernels"]:
         assert (kernel["spills"], kernel["stack_bytes"]) == (0, 0)
         assert 0 < kernel["occupancy"]["share"] <= 1
-        assert kernel["iteration"]["size"] == sum(kernel["iteration"]["mix"].values())
+    # A loop of few taps may be written out: then there is no iteration.
+    iterations = [kernel["iteration"] for kernel in found["kernels"] if kernel["iteration"]]
+    assert iterations
+    for iteration in iterations:
+        assert iteration["size"] == sum(iteration["mix"].values())
 
 
 @pytest.mark.parametrize(
@@ -82,7 +86,7 @@ def test_inspect_as_json(capsys):
         ((*INSPECT, "--target", "a100", "--set", "stride"), 2, "a setting is NAME=VALUE"),
         ((*INSPECT, "--target", "a100", "--dtype", "half"), 2, "--dtype must be one of fp32"),
         ((*INSPECT, "--target", "a100", "--dtype", "int8"), 1, "must be fp32, fp16, bf16"),
-        ((*INSPECT, "--target", "a100", "--kernel", "4"), 1, "kernel must be odd from 3 to 31"),
+        ((*INSPECT, "--target", "a100", "--kernel", "4"), 1, "must be odd from 1 to 31"),
         ((*INSPECT, "--target", "a100", "--shape", "1x2"), 1, "must be BxCxHxW"),
         ((*INSPECT, "--target", "a100", "--shape", "0x2x2x2"), 1, "of at least 1; got 0x2x2x2"),
         ((*INSPECT, "--target", "a100", "--shape", "axb"), 2, "a shape is sizes with x between"),
