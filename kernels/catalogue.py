@@ -17,6 +17,8 @@ _PLACES: dict[str, str] = {
     "global_average_pool": "kernels.pool_cases:GLOBAL_AVERAGE_POOL",
     "gem_pool": "kernels.pool_cases:GEM_POOL",
     "attention": "kernels.attention_cases:ATTENTION",
+    "squeeze_excite": "kernels.gate_cases:SQUEEZE_EXCITE",
+    "eca": "kernels.gate_cases:ECA",
     "gemm": "kernels.gemm_cases:GEMM",
     "pointwise_conv": "kernels.gemm_cases:POINTWISE_CONV",
     "dense_conv": "kernels.dense_conv_cases:DENSE_CONV",

@@ -130,7 +130,7 @@ def global_average_triton(x: Tensor) -> Tensor:
     if torch.is_grad_enabled() and x.requires_grad:
         apply: Callable[..., Tensor] = _Mean.apply
         return apply(x)
-    return _pooled(*dense_image(x), None, 0.0)
+    return pooled(*dense_image(x))
 
 
 def gem_triton(x: Tensor, exponent: Tensor, eps: float) -> Tensor:
@@ -138,14 +138,14 @@ def gem_triton(x: Tensor, exponent: Tensor, eps: float) -> Tensor:
     if torch.is_grad_enabled() and (x.requires_grad or exponent.requires_grad):
         apply: Callable[..., Tensor] = _GeneralisedMean.apply
         return apply(x, exponent, eps)
-    return _pooled(*dense_image(x), exponent, eps)
+    return pooled(*dense_image(x), exponent, eps)
 
 
 class _Mean(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.shape = x.shape
-        return _pooled(*dense_image(x), None, 0.0)
+        return pooled(*dense_image(x))
 
     @staticmethod
     @once_differentiable
@@ -160,8 +160,8 @@ class _GeneralisedMean(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, exponent: Tensor, eps: float) -> Tensor:
         x, channels_last = dense_image(x)
         pixels = x.shape[2] * x.shape[3]
-        sums, logs = _sums(x, channels_last, exponent, eps, save_log=True)
-        mean = sums.sum(1) / pixels
+        totals, logs = sums(x, channels_last, exponent, eps, save_log=True)
+        mean = totals.sum(1) / pixels
         y = mean ** (1 / exponent.float())
         ctx.save_for_backward(x, exponent, mean, logs.sum(1) / pixels, y)
         ctx.settings = (channels_last, eps)
@@ -206,25 +206,44 @@ def _gem_input_grad(
     return x_grad
 
 
-def _pooled(x: Tensor, channels_last: bool, exponent: Tensor | None, eps: float) -> Tensor:
-    """Return the mean, or with an exponent the generalised mean, in one or two launches."""
+def pooled(
+    x: Tensor,
+    channels_last: bool,
+    exponent: Tensor | None = None,
+    eps: float = 0.0,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Return the mean, or with an exponent the generalised mean, in one or two launches.
+
+    Args:
+        x: `[B, C, H, W]` without gaps.
+        channels_last: How it lies.
+        exponent: p of the generalised mean; None for the mean.
+        eps: Smaller values count as this.
+        dtype: Of the result; None is that of `x`.
+    """
     batch, channels, height, width = x.shape
     pixels = height * width
     finish = "mean" if exponent is None else "root"
     blocks = blocks_for("global", capability(x), channels_last, channels, pixels)
     splits, _ = splits_for(batch, channels, pixels, blocks)
-    y = torch.empty((batch, channels), dtype=x.dtype, device=x.device)
+    y = torch.empty((batch, channels), dtype=dtype or x.dtype, device=x.device)
     if splits == 1:
         _launch(x, channels_last, exponent, y, y, eps, finish=finish, raised=exponent is not None)
         return y
-    partial, _ = _sums(x, channels_last, exponent, eps, save_log=False)
+    partial, _ = sums(x, channels_last, exponent, eps)
     parts = partial.permute(0, 2, 1)[..., None]  # [B, C, splits, 1], channels-last
     _launch(parts, True, exponent, y, y, eps, finish=finish, raised=False, count=pixels)
     return y
 
 
-def _sums(
-    x: Tensor, channels_last: bool, exponent: Tensor | None, eps: float, *, save_log: bool
+def sums(
+    x: Tensor,
+    channels_last: bool,
+    exponent: Tensor | None = None,
+    eps: float = 0.0,
+    *,
+    save_log: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return the sums of each part of the pixels, `[B, splits, C]` float32, and of the logs."""
     batch, channels, height, width = x.shape

@@ -20,6 +20,8 @@ OPERATIONS = (
     "global_average_pool",
     "gem_pool",
     "attention",
+    "squeeze_excite",
+    "eca",
 )
 
 
