@@ -8,6 +8,8 @@ from kernels.operation import Operation
 
 _PLACES: dict[str, str] = {
     "depthwise_conv": "kernels.depthwise_conv_cases:DEPTHWISE_CONV",
+    "dilated_reparam": "kernels.dilated_reparam_cases:DILATED_REPARAM",
+    "inception_depthwise": "kernels.inception_depthwise_cases:INCEPTION_DEPTHWISE",
     "layer_norm": "kernels.norm_cases:LAYER_NORM",
     "rms_norm": "kernels.norm_cases:RMS_NORM",
     "batch_norm": "kernels.elementwise_cases:BATCH_NORM",

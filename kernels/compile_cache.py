@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_FORMAT = 1  # Part of every key: raise it when a record's fields change.
+_FORMAT = 2  # Part of every key: raise it when a record's fields or their meaning change.
 
 
 def cache_folder() -> Path:

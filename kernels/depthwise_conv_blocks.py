@@ -29,7 +29,8 @@ class Blocks:
     warps: int
     """Warps of 32 threads."""
     unroll: int = 1
-    """Most taps of a kernel row that are written out in a run; not used by the weight gradient."""
+    """Most taps of a row (of a column, if rows have one) that are written out in a run; not used
+    by the weight gradient."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ _TABLE: dict[tuple[str, tuple[int, int], str, str], Blocks] = {
     ("gather", (0, 0), "9-31", "wide"): _gather(4, 16, 2),
     ("gather", (0, 0), "1-3", "few"): _few(4),
     ("gather", (0, 0), "5-7", "few"): _few(2),  # 4 spills in half precision
-    ("gather", (0, 0), "9-31", "few"): _few(8),
+    ("gather", (0, 0), "9-31", "few"): _few(4),  # 8 spills at 13 taps
     # Unrolled further, a half-precision kernel takes 139 registers here (72 on sm_80).
     ("gather", (9, 0), "5-7", "narrow"): _gather(8, 8, 4),
     ("gather", (9, 0), "5-7", "wide"): _gather(4, 16, 4),
@@ -165,7 +166,7 @@ def gather_constants(
         "ROWS": tiling.blocks.rows,
         "COLUMNS": tiling.blocks.columns,
         "CHANNELS": tiling.blocks.channels,
-        "UNROLL": min(tiling.blocks.unroll, taps[1]),
+        "UNROLL": min(tiling.blocks.unroll, max(taps)),
     }
 
 

@@ -31,17 +31,20 @@ def weighted_sum(
     DILATION: tl.constexpr,
     PIXELS: tl.constexpr,
     CHANNELS: tl.constexpr,
-    UNROLL: tl.constexpr,
+    UNROLL: tl.constexpr,  # most taps in a run
 ) -> tl.tensor:
     """Return what PIXELS outputs of CHANNELS channels sum up, in float32."""
     PADDING_ROWS: tl.constexpr = DILATION * (KERNEL_ROWS - 1) // 2
     PADDING_COLUMNS: tl.constexpr = DILATION * (KERNEL_COLUMNS - 1) // 2
+    # A column of taps is written out along its rows.
+    ROW_UNROLL: tl.constexpr = UNROLL if KERNEL_COLUMNS == 1 else 1
+    COLUMN_UNROLL: tl.constexpr = UNROLL if UNROLL < KERNEL_COLUMNS else KERNEL_COLUMNS
     total = tl.zeros((PIXELS, CHANNELS), tl.float32)
-    for tap_row in range(KERNEL_ROWS):
+    for tap_row in tl.range(0, KERNEL_ROWS, loop_unroll_factor=ROW_UNROLL):
         x_row = row * STRIDE + (tap_row * DILATION - PADDING_ROWS)
         row_offset = (x_row * width * pixel_stride)[:, None] + channel_offset[None, :]
         row_mask = ((x_row >= 0) & (x_row < height))[:, None] & channel_mask[None, :]
-        for tap_column in tl.range(0, KERNEL_COLUMNS, loop_unroll_factor=UNROLL):
+        for tap_column in tl.range(0, KERNEL_COLUMNS, loop_unroll_factor=COLUMN_UNROLL):
             x_column = column * STRIDE + (tap_column * DILATION - PADDING_COLUMNS)
             x_offset = row_offset + (x_column * pixel_stride)[:, None]
             x_mask = row_mask & ((x_column >= 0) & (x_column < width))[:, None]

@@ -62,14 +62,17 @@ def depthwise_input_grad_kernel(
     PADDING_ROWS: tl.constexpr = DILATION * (KERNEL_ROWS - 1) // 2
     PADDING_COLUMNS: tl.constexpr = DILATION * (KERNEL_COLUMNS - 1) // 2
     total = tl.zeros((ROWS * COLUMNS, CHANNELS), tl.float32)
-    for tap_row in range(KERNEL_ROWS):
+    # A column of taps is written out along its rows.
+    ROW_UNROLL: tl.constexpr = UNROLL if KERNEL_COLUMNS == 1 else 1
+    COLUMN_UNROLL: tl.constexpr = UNROLL if UNROLL < KERNEL_COLUMNS else KERNEL_COLUMNS
+    for tap_row in tl.range(0, KERNEL_ROWS, loop_unroll_factor=ROW_UNROLL):
         # Output row r meets this pixel at this tap when r * STRIDE = row + padding - tap row.
         scaled_row = row + (PADDING_ROWS - tap_row * DILATION)
         y_row = scaled_row // STRIDE
         row_offset = (y_row * width_out * pixel_stride)[:, None] + grad_channel[None, :]
         row_met = (scaled_row >= 0) & (scaled_row % STRIDE == 0) & (y_row < height_out)
         row_mask = row_met[:, None] & channel_mask[None, :]
-        for tap_column in tl.range(0, KERNEL_COLUMNS, loop_unroll_factor=UNROLL):
+        for tap_column in tl.range(0, KERNEL_COLUMNS, loop_unroll_factor=COLUMN_UNROLL):
             scaled_column = column + (PADDING_COLUMNS - tap_column * DILATION)
             y_column = scaled_column // STRIDE
             offset = row_offset + (y_column * pixel_stride)[:, None]

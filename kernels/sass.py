@@ -46,7 +46,7 @@ class Instruction:
     address: int
     """Offset from the start of the code, in bytes."""
     opcode: str
-    """Mnemonic with modifiers, such as `LDG.E.128`."""
+    """Mnemonic with modifiers, such as `LDG.E.128`; a move by `HFMA2` is a `MOV`."""
     target: str | None
     """Label that it names, if any: where a branch goes."""
 
@@ -97,8 +97,14 @@ def parse(listing: str) -> tuple[list[Instruction], dict[str, int]]:
             labels |= dict.fromkeys(waiting, address)
             waiting.clear()
             target = _TARGET.search(found[3])
+            # The assembler also moves constants by adding them to a product of zeros.
+            moves = found[2].startswith("HFMA2") and "-RZ, RZ" in found[3]
             instructions.append(
-                Instruction(address=address, opcode=found[2], target=target[1] if target else None)
+                Instruction(
+                    address=address,
+                    opcode="MOV" if moves else found[2],
+                    target=target[1] if target else None,
+                )
             )
     if not instructions:
         raise ListingError(f"the listing must hold instructions; got {listing[:200]!r}")

@@ -11,6 +11,8 @@ from kernels.catalogue import load_operation
 
 OPERATIONS = (
     "depthwise_conv",
+    "dilated_reparam",
+    "inception_depthwise",
     "layer_norm",
     "rms_norm",
     "batch_norm",

@@ -52,6 +52,14 @@ def test_straight_code_has_no_loop():
     assert sass.main_loop(loops) is None
 
 
+def test_a_product_of_zeros_is_a_move():
+    listing = """
+        /*0000*/                   HFMA2.MMA R14, -RZ, RZ, 0, 0 ;
+        /*0010*/                   HFMA2.MMA R14, R3, R4, R5 ;
+"""
+    assert sass.count(sass.parse(listing)[0]) == (("HFMA2", 1), ("MOV", 1))
+
+
 def test_no_mnemonic_has_two_classes():
     members = [name for names in sass.CLASSES.values() for name in names]
     assert len(members) == len(set(members))
