@@ -99,6 +99,14 @@ def refusal(
     return f"compute capability {capability}" if capability < (8, 0) else None
 
 
+def grad_refusal(*tensors: Tensor | None) -> str | None:
+    """Say that kernels without gradients cannot take these tensors; None if none is asked for."""
+    asked = any(tensor is not None and tensor.requires_grad for tensor in tensors)
+    if torch.is_grad_enabled() and asked:
+        return "a gradient, of which torch.no_grad() asks for none"
+    return None
+
+
 def without_autocast(device_type: str) -> AbstractContextManager[object]:
     """Keep autocast from undoing float32 sums; some devices, such as meta, have none."""
     if torch.amp.is_autocast_available(device_type):

@@ -28,6 +28,7 @@ _PLACES: dict[str, str] = {
     "int8_conv": "kernels.int8_cases:INT8_CONV",
     "fp8_gemm": "kernels.fp8_cases:FP8_GEMM",
     "w4_gemm": "kernels.w4_gemm_cases:W4_GEMM",
+    "inverted_residual": "kernels.inverted_residual_cases:INVERTED_RESIDUAL",
 }
 
 

@@ -15,6 +15,7 @@ from kernels.backend import (
     BACKENDS,
     check_name,
     describe,
+    grad_refusal,
     refusal,
     triton_version,
     wants_triton,
@@ -45,7 +46,8 @@ def fp8_gemm(
     """Compute activation(x_scale · weight_scale · x weight^T + bias).
 
     Sums are handed to float32 after every block of the inner dimension (64 to 256 elements);
-    inside a block the tensor cores of compute capability 9.0 keep fewer bits. No gradients.
+    inside a block the tensor cores of compute capability 9.0 keep fewer bits. The kernel
+    has no gradients: where one of a scale or the bias is asked for, torch serves.
 
     Args:
         x: `[..., K]`, float8_e4m3fn.
@@ -71,7 +73,7 @@ def fp8_gemm(
     _check(x, weight, x_scale, weight_scale, bias, dtype)
     if wants_triton(backend, x):
         module = triton_version("kernels.int8_triton")
-        reason = _refusal(x, weight, module)
+        reason = _refusal(x, weight, module) or grad_refusal(x_scale, weight_scale, bias)
         if module is not None and reason is None:
             result: Tensor = module.fp8_gemm_triton(
                 x, weight, x_scale, weight_scale, bias, activation=activation, dtype=dtype

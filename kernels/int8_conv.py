@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kernels.backend import BACKENDS, check_name, describe, refusal, triton_version, wants_triton
+from kernels.backend import (
+    BACKENDS,
+    check_name,
+    describe,
+    grad_refusal,
+    refusal,
+    triton_version,
+    wants_triton,
+)
 from kernels.dense_conv import check_window, too_large
 from kernels.int8_gemm import check_quantisation, overflows, requantise
 
@@ -46,7 +54,7 @@ def int8_conv2d(
     """Compute activation(x_scale · weight_scale · conv(x - x_zero_point, weight) + bias).
 
     The sums are exact, in int32; how they are rounded is said in `int8_gemm`. The padding means 0,
-    whatever the zero point. No gradients.
+    whatever the zero point. The kernel has no gradients, as that of `int8_gemm`.
 
     Args:
         x: `[B, C, H, W]`, int8. Channels-last memory saves the Triton backend a copy.
@@ -93,7 +101,8 @@ def int8_conv2d(
     module = None
     if wants_triton(backend, x):
         module = triton_version("kernels.int8_triton")
-        if reason := _refusal(x, weight, padding, dilation, x_zero_point, module):
+        reason = _refusal(x, weight, padding, dilation, x_zero_point, module)
+        if reason := reason or grad_refusal(x_scale, weight_scale, bias):
             module = None
             if backend == "triton":
                 raise NotImplementedError(

@@ -16,6 +16,7 @@ from kernels.backend import (
     BACKENDS,
     check_name,
     describe,
+    grad_refusal,
     refusal,
     triton_version,
     wants_triton,
@@ -51,7 +52,7 @@ def int8_gemm(
     The product is exact, in int32. It is scaled in float32 and rounded once: to `dtype`, or with
     `y_scale` to int8 steps, half to even, those past the ends to -128 or 127. On a GPU scale and
     bias are one fused multiply-add, so a value half-way between two steps may fall to either.
-    No gradients.
+    The kernel has no gradients: where one of a scale or the bias is asked for, torch serves.
 
     Args:
         x: `[..., K]`, int8.
@@ -96,7 +97,8 @@ def int8_gemm(
     module = None
     if wants_triton(backend, x):
         module = triton_version("kernels.int8_triton")
-        if reason := _refusal(x, weight, x_zero_point, module):
+        reason = _refusal(x, weight, x_zero_point, module)
+        if reason := reason or grad_refusal(x_scale, weight_scale, bias):
             module = None
             if backend == "triton":
                 raise NotImplementedError(

@@ -97,7 +97,8 @@ def w4_gemm(
     """Compute activation(x weight^T + bias) + residual, weight = scale · (step - zero).
 
     Sums are held in float32 and rounded once, at the end. A split of the inner dimension, for few
-    rows, is added up in order: the same sums on every run. No gradients.
+    rows, is added up in order: the same sums on every run. Meant for inference: gradients, once,
+    run the plain version again.
 
     Args:
         x: `[..., K]`; rows may lie apart in memory.

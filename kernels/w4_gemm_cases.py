@@ -111,11 +111,13 @@ W4_GEMM = Operation(
                 name=f"nan {activation}",
                 why="must reach its row and no other",
                 make=_make((3, 40), 4, extreme=float("nan"), activation=activation),
+                gradients=False,
             )
             for activation in ACTIVATIONS
         ),
     ),
     dtypes=_DTYPES,
+    gradients=("x", "scale", "bias", "residual"),
     sources=_sources,
     letters="MxKxN",
     settings={"group_size": 128, "zero": False, "activation": "none"},

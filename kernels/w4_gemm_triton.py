@@ -9,6 +9,8 @@ weight less its zero point is then an integer, exact in every dtype.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import triton
 import triton.language as tl
@@ -18,6 +20,8 @@ from kernels.activation_triton import INTERPRETED, capability
 from kernels.epilogue_triton import Epilogue, finish, split_sum
 from kernels.gemm_triton import lines
 from kernels.launch_triton import launch
+from kernels.recompute import with_plain_gradients
+from kernels.w4_gemm import w4_gemm_plain
 from kernels.w4_gemm_blocks import w4_constants, w4_plan
 
 
@@ -156,6 +160,23 @@ def w4_gemm_triton(
     activation: str,
 ) -> Tensor:
     """Run `w4_gemm` on the Triton kernel; the arguments are its own, already checked."""
+    return with_plain_gradients(
+        partial(_forward, activation=activation),
+        partial(w4_gemm_plain, activation=activation),
+        *(x, packed, scale, zero, bias, residual),
+    )
+
+
+def _forward(
+    x: Tensor,
+    packed: Tensor,
+    scale: Tensor,
+    zero: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    *,
+    activation: str,
+) -> Tensor:
     flat = lines(x.reshape(-1, x.shape[-1]))
     (rows, inner), columns, groups = flat.shape, packed.shape[0], scale.shape[0]
     y = x.new_empty((rows, columns))
@@ -165,18 +186,18 @@ def w4_gemm_triton(
         residual=None if residual is None else residual.reshape(y.shape).contiguous(),
     )
     plan = w4_plan(capability(x), rows, columns, inner)
-    partial = None
+    parts = None
     if plan.splits > 1:
-        partial = x.new_empty((plan.splits, rows, columns), dtype=torch.float32)
+        parts = x.new_empty((plan.splits, rows, columns), dtype=torch.float32)
     # The parts of a split sum are finished by the kernel that adds them up.
-    first = epilogue if partial is None else Epilogue()
+    first = epilogue if parts is None else Epilogue()
     launch(
         w4_gemm_kernel,
         plan.programs,
         (
             *(flat, packed.contiguous(), scale.contiguous()),
             None if zero is None else zero.contiguous(),
-            *(partial, *first.arguments(y, None)),
+            *(parts, *first.arguments(y, None)),
             *(rows, columns, inner, groups, flat.stride(0), plan.split_steps),
         ),
         {
@@ -187,6 +208,6 @@ def w4_gemm_triton(
         warps=plan.blocks.warps,
         stages=plan.blocks.stages,
     )
-    if partial is not None:
-        split_sum(partial, epilogue, y, None)
+    if parts is not None:
+        split_sum(parts, epilogue, y, None)
     return y.reshape(*x.shape[:-1], columns)

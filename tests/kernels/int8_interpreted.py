@@ -86,3 +86,13 @@ def test_an_empty_tensor_is_refused():
     with pytest.raises(NotImplementedError, match="empty tensor"):
         fp8_gemm(x, weight, ONE, torch.ones(2), backend="triton")
     assert fp8_gemm(x, weight, ONE, torch.ones(2)).shape == (0, 2)
+
+
+def test_gradients_are_left_to_torch():
+    x, weight, bias = steps(2, 4), steps(3, 4, seed=1), torch.zeros(3, requires_grad=True)
+    arguments = (x, weight, ONE, torch.ones(3), bias)
+    with pytest.raises(NotImplementedError, match=r"a gradient, of which torch.no_grad\(\)"):
+        int8_gemm(*arguments, backend="triton")
+    with torch.no_grad():
+        y = int8_gemm(*arguments, dtype=torch.float32, backend="triton")
+    assert torch.equal(y, int8_gemm(*arguments, dtype=torch.float32).detach())

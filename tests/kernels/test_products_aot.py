@@ -29,6 +29,7 @@ COMPILED: dict[str, tuple[str, str, torch.dtype, tuple[int, ...], dict[str, Any]
     "fp8": ("fp8_gemm", "forward", H, (256, 1024, 1024), {"each_row": True}),
     "w4": ("w4_gemm", "forward", torch.bfloat16, (1, 4096, 4096), {"zero": True}),
     "w4 large": ("w4_gemm", "forward", H, (4096, 4096, 4096), {"group_size": 32}),
+    "residual": ("inverted_residual", "forward", H, (64, 32, 56, 56), {"columns": 128}),
     "stem": ("dense_conv", "forward", H, (8, 3, 224, 224), {"kernel": 7, "stride": 2}),
 }
 
