@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from kernels.gemm_blocks import Constants, GemmBlocks, Plan, blocks_for, fit_inner, split_steps
+from kernels.gemm_blocks import (
+    Constants,
+    GemmBlocks,
+    Plan,
+    are_eights,
+    blocks_for,
+    fit_inner,
+    split_steps,
+)
 
 
 def conv_plan(
@@ -32,15 +40,20 @@ def conv_plan(
 
 
 def conv_constants(
-    blocks: GemmBlocks, channels: int, kernel: int, stride: int, padding: int, dilation: int
+    blocks: GemmBlocks, channels: int, columns: int, kernel: int, steps: tuple[int, int, int]
 ) -> Constants:
-    """Return what the kernel takes beyond the constants of its epilogue and of its dtype."""
+    """Return what the kernel takes beyond the constants of its epilogue and of its dtype.
+
+    `steps` are stride, padding and dilation.
+    """
+    stride, padding, dilation = steps
     return {
         "KERNEL": kernel,
         "STRIDE": stride,
         "PADDING": padding,
         "DILATION": dilation,
         "WHOLE_TAPS": channels % blocks.inner == 0,
+        "EIGHTS": are_eights(channels, columns),
         "ROWS": blocks.rows,
         "COLUMNS": blocks.columns,
         "INNER": blocks.inner,

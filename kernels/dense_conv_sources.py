@@ -118,7 +118,7 @@ def convolution_sources(
             constants={
                 **first,
                 **({} if padding_value else {"padding_value": None}),
-                **conv_constants(plan.blocks, channels, kernel, stride, padding, dilation),
+                **conv_constants(plan.blocks, channels, columns, kernel, steps),
                 "UPCAST": False,
             },
             dtype=dtype,

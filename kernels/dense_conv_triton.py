@@ -21,7 +21,7 @@ from kernels.activation_triton import ACTIVATION_GRADS, INTERPRETED, capability
 from kernels.dense_conv import output_shape
 from kernels.dense_conv_blocks import conv_constants, conv_plan
 from kernels.epilogue_triton import Epilogue, finish, split_sum
-from kernels.gemm_triton import tile_of
+from kernels.gemm_triton import eights, tile_of
 from kernels.launch_triton import launch
 
 
@@ -56,6 +56,7 @@ def dense_conv_kernel(
     PADDING: tl.constexpr,
     DILATION: tl.constexpr,
     WHOLE_TAPS: tl.constexpr,  # channels is a multiple of INNER
+    EIGHTS: tl.constexpr,  # channels and columns are multiples of 8
     UPCAST: tl.constexpr,  # the interpreter computes bfloat16 products wrongly
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
@@ -63,6 +64,10 @@ def dense_conv_kernel(
     GROUP: tl.constexpr,
 ) -> None:
     """Write ROWS output pixels by COLUMNS channels, or their part over one split of the window."""
+    if EIGHTS:
+        columns = eights(columns)
+        channels = eights(channels)
+        x_batch_stride = eights(x_batch_stride)
     row_tiles = tl.cdiv(rows, ROWS)
     column_tiles = tl.cdiv(columns, COLUMNS)
     split = tl.program_id(0) // (row_tiles * column_tiles)
@@ -196,7 +201,7 @@ def convolve(
         ),
         {
             **first.constants(),
-            **conv_constants(plan.blocks, channels, kernel, stride, padding, dilation),
+            **conv_constants(plan.blocks, channels, columns, kernel, (stride, padding, dilation)),
             "UPCAST": INTERPRETED and x.dtype == torch.bfloat16,
         },
         warps=plan.blocks.warps,

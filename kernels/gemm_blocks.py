@@ -136,16 +136,20 @@ def plan_for(
 
 
 def fit_inner(blocks: GemmBlocks, bytes_each: int, run: int) -> GemmBlocks:
-    """Return blocks whose steps waste little of a run of inner elements.
+    """Return blocks whose steps waste little of a run of inner elements; see `fit_step`."""
+    return dataclasses.replace(blocks, inner=fit_step(blocks.inner, bytes_each, run))
 
-    That is the largest step that is no larger than the blocks' and whose padding makes the run no
-    more than a quarter longer than the least step's does (16 elements; 32 of a byte).
+
+def fit_step(size: int, bytes_each: int, run: int) -> int:
+    """Return a step, a power of two, that wastes little of a run of inner elements.
+
+    That is the largest that is no larger than `size` and whose padding makes the run no more than a
+    quarter longer than that of the least step does (16 elements; 32 of a byte).
     """
     least = 32 if bytes_each == 1 else 16
-    size = blocks.inner
     while size > least and -(-run // size) * size * 4 > -(-run // least) * least * 5:
         size //= 2
-    return dataclasses.replace(blocks, inner=size)
+    return size
 
 
 def split_steps(tiles: int, steps: int, least: int = 4) -> int:
@@ -164,15 +168,38 @@ def split_steps(tiles: int, steps: int, least: int = 4) -> int:
 
 
 def gemm_constants(
-    blocks: GemmBlocks, inner: int, *, a_inner_last: bool, b_inner_last: bool
+    blocks: GemmBlocks,
+    sizes: tuple[int, int, int],
+    strides: tuple[int, int],
+    *,
+    a_inner_last: bool,
+    b_inner_last: bool,
 ) -> Constants:
-    """Return what the kernel takes beyond the constants of its epilogue and of its dtype."""
+    """Return what the kernel takes beyond the constants of its epilogue and of its dtype.
+
+    Args:
+        blocks: What one program covers.
+        sizes: Rows, columns and inner elements.
+        strides: Elements from one line of memory of an operand to the next.
+        a_inner_last: As in `multiply`.
+        b_inner_last: As in `multiply`.
+    """
+    rows, columns, inner = sizes
+    aligned = [columns, *strides]
+    aligned += [inner] if a_inner_last or b_inner_last else []
+    aligned += [] if a_inner_last else [rows]
     return {
         "A_INNER_LAST": a_inner_last,
         "B_INNER_LAST": b_inner_last,
         "EVEN": inner % blocks.inner == 0,
+        "EIGHTS": are_eights(*aligned),
         "ROWS": blocks.rows,
         "COLUMNS": blocks.columns,
         "INNER": blocks.inner,
         "GROUP": blocks.group,
     }
+
+
+def are_eights(*sizes: int) -> bool:
+    """Whether all sizes are multiples of 8, so that neighbours are loaded as vectors."""
+    return all(size % 8 == 0 for size in sizes)

@@ -104,7 +104,11 @@ def product_sources(
             constants={
                 **first,
                 **gemm_constants(
-                    plan.blocks, inner, a_inner_last=a_inner_last, b_inner_last=b_inner_last
+                    plan.blocks,
+                    (rows, columns, inner),
+                    (divisible["a_stride"], divisible["b_stride"]),
+                    a_inner_last=a_inner_last,
+                    b_inner_last=b_inner_last,
                 ),
                 "FLOAT8": dtype == torch.uint8,
                 "UPCAST": False,

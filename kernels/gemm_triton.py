@@ -36,6 +36,12 @@ def tile_of(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def eights(size: tl.tensor) -> tl.tensor:
+    """Let the compiler see a multiple of 8, of itself it looks for multiples of 16 only."""
+    return size // 8 * 8
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def gemm_kernel(
     a_ptr: tl.tensor,  # [rows, inner], or [inner, rows] unless A_INNER_LAST; uint8 if FLOAT8
     b_ptr: tl.tensor,  # [columns, inner], or [inner, columns] unless B_INNER_LAST; uint8 if FLOAT8
@@ -62,12 +68,21 @@ def gemm_kernel(
     FLOAT8: tl.constexpr,
     UPCAST: tl.constexpr,  # the interpreter computes bfloat16 products wrongly
     EVEN: tl.constexpr,  # inner is a multiple of INNER
+    EIGHTS: tl.constexpr,  # columns, strides and what else neighbours in memory are multiples of 8
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     INNER: tl.constexpr,
     GROUP: tl.constexpr,
 ) -> None:
     """Write one tile of ROWS x COLUMNS products, or its part over one split of the inner sum."""
+    if EIGHTS:
+        columns = eights(columns)
+        a_stride = eights(a_stride)
+        b_stride = eights(b_stride)
+        if A_INNER_LAST or B_INNER_LAST:
+            inner = eights(inner)
+        if not A_INNER_LAST:
+            rows = eights(rows)
     row_tiles = tl.cdiv(rows, ROWS)
     column_tiles = tl.cdiv(columns, COLUMNS)
     split = tl.program_id(0) // (row_tiles * column_tiles)
@@ -189,7 +204,11 @@ def multiply(
         {
             **first.constants(),
             **gemm_constants(
-                plan.blocks, inner, a_inner_last=a_inner_last, b_inner_last=b_inner_last
+                plan.blocks,
+                (rows, columns, inner),
+                (a.stride(0), b.stride(0)),
+                a_inner_last=a_inner_last,
+                b_inner_last=b_inner_last,
             ),
             "FLOAT8": a.dtype == torch.uint8,
             "UPCAST": INTERPRETED and a.dtype in (torch.bfloat16, torch.uint8),

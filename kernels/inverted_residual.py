@@ -23,13 +23,15 @@ from kernels.backend import (
     wants_triton,
     without_autocast,
 )
-from kernels.inverted_residual_blocks import MOST_COLUMNS
+from kernels.gemm_blocks import are_eights
+from kernels.inverted_residual_blocks import MOST_COLUMNS, MOST_LOOSE_COLUMNS
 
 _SERVED = (
     "the Triton kernel serves non-empty float32, float16 and bfloat16 tensors on a CUDA device of "
     "compute capability 8.0 or later (or on the CPU under TRITON_INTERPRET=1), K of 3, 5 or 7, "
-    f"stride 1 or 2, at most {MOST_COLUMNS} output channels, 2^31 elements an image or a weight, "
-    "and 2^31 - 2^16 pixels"
+    f"stride 1 or 2, at most {MOST_COLUMNS} output channels ({MOST_LOOSE_COLUMNS} unless all "
+    "numbers of channels are multiples of 8), 2^31 elements an image or a weight, and 2^31 - 2^16 "
+    "pixels"
 )
 
 
@@ -148,7 +150,8 @@ def _refusal(
         return f"kernel size {kernel}"
     if stride > 2:
         return f"stride {stride}"
-    if columns > MOST_COLUMNS:
+    eights = are_eights(x.shape[1], expanded, columns)
+    if columns > (MOST_COLUMNS if eights else MOST_LOOSE_COLUMNS):
         return f"{columns} output channels"
     pixels = (x.shape[2] + 64) * (x.shape[3] + 64)  # Tiles may overhang.
     if max(pixels * x.shape[1], expanded * max(x.shape[1], kernel * kernel, columns)) >= 2**31:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
-from kernels.gemm_blocks import Constants, split_steps
+from kernels.gemm_blocks import Constants, are_eights, fit_step, split_steps
 
 MOST_PROGRAMS = 1024
 """Programs of a launch: more tiles than that are gone through in turns, so that the scratch buffers
@@ -12,6 +13,10 @@ of all programs stay a few MiB."""
 
 MOST_COLUMNS = 256
 """Output channels whose sums a program can keep in registers."""
+
+MOST_LOOSE_COLUMNS = 64
+"""The same where any number of channels is no multiple of 8: loads are then no vectors, and their
+addresses take registers."""
 
 MOST_HALO = 256
 """Pixels that a tile may see."""
@@ -75,8 +80,14 @@ _TABLE: dict[tuple[tuple[int, int], int, int, int], ResidualBlocks] = {
     ((8, 0), 2, 1, 7): _blocks(8, 8, 64, 32, 3),
     ((8, 0), 2, 2, 5): _blocks(4, 8, 64, 32, 3),
     ((8, 0), 2, 2, 7): _blocks(4, 4, 64, 32, 3),
-    ((8, 0), 4, 1, 7): _blocks(8, 8, 16, 16, 2),
+    # In float32 the tile with the fewest spills is not always the smallest: with fewer sums ptxas
+    # tries for 128 registers and misses.
+    ((8, 0), 4, 1, 3): _blocks(4, 8, 16, 16, 2),
+    ((8, 0), 4, 1, 5): _blocks(8, 8, 16, 16, 2),
+    ((8, 0), 4, 1, 7): _blocks(4, 8, 16, 16, 2),
     ((8, 0), 4, 2, 5): _blocks(4, 8, 16, 16, 2),
+    ((9, 0), 4, 1, 5): _blocks(4, 8, 16, 16, 2),
+    ((9, 0), 4, 2, 5): _blocks(4, 4, 16, 16, 2),
     ((8, 0), 4, 2, 7): _blocks(4, 4, 16, 16, 2),
 }
 
@@ -85,7 +96,7 @@ def block_plan(
     capability: tuple[int, int],
     bytes_each: int,
     shape: tuple[int, int, int],
-    expanded: int,
+    channels: tuple[int, int],
     kernel: int,
     stride: int,
 ) -> ResidualPlan:
@@ -96,7 +107,7 @@ def block_plan(
             later counts; (0, 0) stands for the interpreter.
         bytes_each: Bytes of an element: 2 or 4.
         shape: Images, output rows and output columns.
-        expanded: Expanded channels.
+        channels: Input and expanded channels.
         kernel: Depthwise kernel size in pixels: odd, up to 7.
         stride: 1 or 2.
     """
@@ -111,7 +122,10 @@ def block_plan(
     seen_columns = (blocks.tile_columns - 1) * stride + kernel
     batch, height, width = shape
     tiles = batch * -(-height // blocks.tile_rows) * -(-width // blocks.tile_columns)
-    chunks = -(-expanded // blocks.expanded)
+    # Where loads are no vectors, their addresses take the registers that a longer step needs.
+    step = fit_step(blocks.channels, bytes_each, channels[0]) if are_eights(*channels) else 16
+    blocks = dataclasses.replace(blocks, channels=min(blocks.channels, step))
+    chunks = -(-channels[1] // blocks.expanded)
     each = split_steps(tiles, chunks, least=1)
     return ResidualPlan(
         blocks=blocks,
@@ -123,9 +137,12 @@ def block_plan(
 
 
 def block_constants(
-    plan: ResidualPlan, columns: int, kernel: int, stride: int, activation: str
+    plan: ResidualPlan, channels: tuple[int, int, int], kernel: int, stride: int, activation: str
 ) -> Constants:
-    """Return what the kernel takes beyond the constants of its epilogue and of its dtype."""
+    """Return what the kernel takes beyond the constants of its epilogue and of its dtype.
+
+    `channels` are input, expanded and output channels.
+    """
     return {
         "INNER_ACTIVATION": activation,
         "KERNEL": kernel,
@@ -135,5 +152,6 @@ def block_constants(
         "HALO": plan.halo,
         "CHANNELS": plan.blocks.channels,
         "EXPANDED": plan.blocks.expanded,
-        "COLUMNS": max(16, 1 << (columns - 1).bit_length()),
+        "EIGHTS": are_eights(*channels),
+        "COLUMNS": max(16, 1 << (channels[2] - 1).bit_length()),
     }

@@ -54,7 +54,8 @@ def sources(
     height_out, width_out = (height - 1) // stride + 1, (width - 1) // stride + 1
     rows = batch * height_out * width_out
     plan = block_plan(
-        capability, dtype.itemsize, (batch, height_out, width_out), expanded, kernel, stride
+        *(capability, dtype.itemsize, (batch, height_out, width_out), (channels, expanded)),
+        *(kernel, stride),
     )
     split = plan.splits > 1
     pointers = pointer_dtypes(dtype, dtype)
@@ -72,7 +73,7 @@ def sources(
             inverted_residual_kernel,
             constants={
                 **first,
-                **block_constants(plan, columns, kernel, stride, activation),
+                **block_constants(plan, (channels, expanded, columns), kernel, stride, activation),
                 "UPCAST": False,
             },
             dtype=dtype,

@@ -23,6 +23,7 @@ from torch import Tensor
 from kernels.activation_triton import INTERPRETED, activate, capability
 from kernels.dense_conv_triton import channels_last
 from kernels.epilogue_triton import Epilogue, finish, split_sum
+from kernels.gemm_triton import eights
 from kernels.inverted_residual import inverted_residual_plain
 from kernels.inverted_residual_blocks import block_constants, block_plan
 from kernels.launch_triton import launch
@@ -65,6 +66,7 @@ def inverted_residual_kernel(
     INNER_ACTIVATION: tl.constexpr,
     KERNEL: tl.constexpr,
     STRIDE: tl.constexpr,
+    EIGHTS: tl.constexpr,  # channels, expanded and columns are multiples of 8
     UPCAST: tl.constexpr,  # the interpreter computes bfloat16 products wrongly
     TILE_ROWS: tl.constexpr,
     TILE_COLUMNS: tl.constexpr,
@@ -76,6 +78,11 @@ def inverted_residual_kernel(
     """Write tiles of TILE_ROWS x TILE_COLUMNS pixels, or their parts over splits of the chunks."""
     HALO_ROWS: tl.constexpr = (TILE_ROWS - 1) * STRIDE + KERNEL
     HALO_COLUMNS: tl.constexpr = (TILE_COLUMNS - 1) * STRIDE + KERNEL
+    if EIGHTS:
+        channels = eights(channels)
+        expanded = eights(expanded)
+        columns = eights(columns)
+        x_batch_stride = eights(x_batch_stride)
     column_tiles = tl.cdiv(width_out, TILE_COLUMNS)
     image_tiles = tl.cdiv(height_out, TILE_ROWS) * column_tiles
     halo = tl.arange(0, HALO)
@@ -233,7 +240,7 @@ def _forward(
         memory_format=torch.channels_last,
     )
     shape = (batch, height_out, width_out)
-    plan = block_plan(capability(x), x.element_size(), shape, expanded, kernel, stride)
+    plan = block_plan(capability(x), x.element_size(), shape, (channels, expanded), kernel, stride)
     rows = batch * height_out * width_out
     scratch = x.new_empty((plan.programs, plan.halo, plan.blocks.expanded))
     parts = None
@@ -256,7 +263,7 @@ def _forward(
         ),
         {
             **first.constants(),
-            **block_constants(plan, columns, kernel, stride, activation),
+            **block_constants(plan, (channels, expanded, columns), kernel, stride, activation),
             "UPCAST": INTERPRETED and x.dtype == torch.bfloat16,
         },
         warps=plan.blocks.warps,

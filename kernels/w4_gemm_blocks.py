@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from kernels.gemm_blocks import Constants, GemmBlocks, Plan, split_steps
+from kernels.gemm_blocks import Constants, GemmBlocks, Plan, are_eights, split_steps
 
 STEP = 128
 """Inner elements of one step: what one run of 16 words of packed weights holds."""
@@ -46,11 +46,14 @@ def w4_plan(capability: tuple[int, int], rows: int, columns: int, inner: int) ->
     return Plan(blocks=blocks, tiles=tiles, splits=-(-steps // each), split_steps=each)
 
 
-def w4_constants(blocks: GemmBlocks, inner: int, groups: int) -> Constants:
+def w4_constants(
+    blocks: GemmBlocks, columns: int, inner: int, groups: int, x_stride: int
+) -> Constants:
     """Return what the kernel takes beyond the constants of its epilogue and of its dtype."""
     return {
         "GROUP": 0 if groups == 1 else inner // groups,
         "EVEN": inner % STEP == 0,
+        "EIGHTS": are_eights(inner, columns, x_stride),
         "ROWS": blocks.rows,
         "COLUMNS": blocks.columns,
     }

@@ -62,7 +62,7 @@ def sources(
             constants={
                 **first,
                 **({} if zero else {"zero_ptr": None}),
-                **w4_constants(plan.blocks, inner, groups),
+                **w4_constants(plan.blocks, columns, inner, groups, inner),
                 "UPCAST": False,
             },
             dtype=dtype,

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from kernels.activation_triton import INTERPRETED, capability
 from kernels.epilogue_triton import Epilogue, finish, split_sum
-from kernels.gemm_triton import lines
+from kernels.gemm_triton import eights, lines
 from kernels.launch_triton import launch
 from kernels.recompute import with_plain_gradients
 from kernels.w4_gemm import w4_gemm_plain
@@ -52,10 +52,15 @@ def w4_gemm_kernel(
     GROUP: tl.constexpr,  # inner elements of a group: 32, 64 or 128; 0: all of them
     UPCAST: tl.constexpr,  # the interpreter computes bfloat16 products wrongly
     EVEN: tl.constexpr,  # inner is a multiple of 128
+    EIGHTS: tl.constexpr,  # inner, columns and x_stride are multiples of 8
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
     """Write one tile of ROWS x COLUMNS products, or its part over one split of the inner sum."""
+    if EIGHTS:
+        columns = eights(columns)
+        inner = eights(inner)
+        x_stride = eights(x_stride)
     row_tiles = tl.cdiv(rows, ROWS)
     column_tiles = tl.cdiv(columns, COLUMNS)
     program = tl.program_id(0)
@@ -202,7 +207,7 @@ def _forward(
         ),
         {
             **first.constants(),
-            **w4_constants(plan.blocks, inner, groups),
+            **w4_constants(plan.blocks, columns, inner, groups, flat.stride(0)),
             "UPCAST": INTERPRETED and x.dtype == torch.bfloat16,
         },
         warps=plan.blocks.warps,

@@ -48,7 +48,8 @@ def test_a_nan_reaches_exactly_what_sees_it():
 @pytest.mark.parametrize(
     ("tensors", "stride", "message"),
     [
-        (make((1, 2, 3, 3), 2, 257), 1, "257 output channels"),
+        (make((1, 8, 3, 3), 8, 264), 1, "264 output channels"),
+        (make((1, 2, 3, 3), 8, 72), 1, "72 output channels"),
         (make((1, 2, 3, 3), 2, 2, 9), 1, "kernel size 9"),
         (make((1, 2, 3, 3), 2, 2), 3, "stride 3"),
         (make((0, 2, 3, 3), 2, 2), 1, "empty tensor"),

@@ -91,7 +91,7 @@ def test_forcing_triton_names_the_shapes_and_what_is_served():
 @pytest.mark.parametrize("shape", [(1, 7, 7), (64, 112, 112)])
 def test_every_device_and_shape_has_a_plan(bytes_each, stride, kernel, shape):
     for capability in ((0, 0), (8, 0), (9, 0)):
-        plan = block_plan(capability, bytes_each, shape, 144, kernel, stride)
+        plan = block_plan(capability, bytes_each, shape, (24, 144), kernel, stride)
         seen = ((plan.blocks.tile_rows - 1) * stride + kernel) * (
             (plan.blocks.tile_columns - 1) * stride + kernel
         )
