@@ -11,7 +11,7 @@ from nas.solver.programme import Again, Design, Layer, Programme, Resource, Step
 def random_programme(seed: int) -> Programme:
     """Two to four layers of up to three states and modes, some of them tied together."""
     rng = np.random.default_rng(seed)
-    layers, sources, group = [], 1, 0
+    layers, sources = [], 1
     count = int(rng.integers(2, 5))
     for index in range(count):
         targets, modes = (int(n) for n in rng.integers(1, 4, 2))
@@ -50,13 +50,12 @@ def random_programme(seed: int) -> Programme:
                 else None,
                 copies=(0, int(rng.integers(0, 4))) if repeats else (0, 0),
                 blocks=Sum(pair=np.full(shape[:2], float(rng.integers(0, 2)))),
-                group=group if counted else None,
+                counted=counted,
                 volume=rng.uniform(1, 9, targets)
                 if rng.random() < 0.6 or index + 1 == count
                 else None,
             )
         )
-        group += counted
         sources = targets
     return Programme(
         layers=tuple(layers),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,8 @@ Range = tuple[int, int]
 """First and last, both included."""
 _KINDS = ("copies", "targets", "modes")
 """Numbers of copies are cut first: all else varies little once the depths are known."""
+_FEW = 3
+"""Totals that a box may span before anything else is cut: they decide what depth costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,12 @@ class Box:
     targets: tuple[Range, ...]
     modes: tuple[Range, ...]
     copies: tuple[Range, ...]
+    total: Range
+    """What the copies of all layers add up to."""
 
     def holds(self, design: Design) -> bool:
         """Whether a design is in the box."""
-        return all(
+        return self.total[0] <= copies_of(design) <= self.total[1] and all(
             low <= value <= high
             for kind in _KINDS
             for (low, high), value in zip(getattr(self, kind), values(design, kind), strict=True)
@@ -52,6 +56,10 @@ class Box:
         """
         here = [index for index, design in enumerate(designs) if self.holds(design)]
         designs, weights = [designs[i] for i in here], [weights[i] for i in here]
+        totals = [copies_of(design) for design in designs]
+        if self.total[1] - self.total[0] >= _FEW or len(set(totals)) > 1:
+            middle = np.average(totals, weights=weights) if designs else sum(self.total) / 2
+            return self._parted(int(min(max(middle // 1, self.total[0]), self.total[1] - 1)))
         for kind in _KINDS if designs else ():
             ranges: tuple[Range, ...] = getattr(self, kind)
             table = np.array([values(design, kind) for design in designs], dtype=float)
@@ -82,7 +90,25 @@ class Box:
         before, after = ranges[:index], ranges[index + 1 :]
         first = (*before, (low, middle), *after)
         second = (*before, (middle + 1, high), *after)
-        return replace(self, **{kind: first}), replace(self, **{kind: second})
+        parts = [replace(self, **{kind: part}) for part in (first, second)]  # type: ignore[arg-type]
+        return parts[0]._propagated(), parts[1]._propagated()
+
+    def _parted(self, middle: int) -> tuple[Box, Box]:
+        low, high = self.total
+        return (
+            replace(self, total=(low, middle))._propagated(),
+            replace(self, total=(middle + 1, high))._propagated(),
+        )
+
+    def _propagated(self) -> Box:
+        """The same designs, in the smallest ranges of copies and their total."""
+        least, most = _total(self.copies)
+        low, high = max(self.total[0], least), min(self.total[1], most)
+        copies = tuple(
+            (max(first, low - most + last), min(last, high - least + first))
+            for first, last in self.copies
+        )
+        return replace(self, copies=copies, total=(low, high))
 
 
 def whole(programme: Programme) -> Box:
@@ -91,7 +117,18 @@ def whole(programme: Programme) -> Box:
         targets=tuple((0, layer.shape[1] - 1) for layer in programme.layers),
         modes=tuple((0, layer.shape[2] - 1) for layer in programme.layers),
         copies=tuple(layer.copies for layer in programme.layers),
+        total=_total(layer.copies for layer in programme.layers),
     )
+
+
+def _total(copies: Iterable[Range]) -> Range:
+    least, most = zip(*copies, strict=True)
+    return sum(least), sum(most)
+
+
+def copies_of(design: Design) -> int:
+    """How many further copies all layers have together."""
+    return sum(step.copies for step in design)
 
 
 def values(design: Design, kind: str) -> list[int]:

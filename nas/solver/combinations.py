@@ -156,7 +156,7 @@ class Combinations:
             )
         return found == {True}
 
-    def layer(self, resources: int, *, weight: float | None, group: int | None) -> Layer:
+    def layer(self, resources: int, *, weight: float | None, counted: bool) -> Layer:
         """The layer in arrays."""
         shape = (self.sources, len(self.targets), len(self.modes))
         allowed = np.full(shape, -math.inf)
@@ -188,12 +188,12 @@ class Combinations:
             entropy=Sum(whole=tables[0]),
             log_width=Sum(whole=tables[1]),
             convs=Sum(whole=tables[2]),
-            blocks=Sum(whole=tables[3]) if group is not None else Sum(),
+            blocks=Sum(whole=tables[3]) if counted else Sum(),
             costs=tuple(Sum(whole=table) for table in tables[4:]),
             allowed=Sum(whole=allowed),
             again=again,
             copies=copies,
-            group=group,
+            counted=counted,
             volume=volume,
         )
 

@@ -311,7 +311,7 @@ class Compiler:
             raw.layer(
                 len(self.sums),
                 weight=(LAST_WEIGHT if index == last else 1.0) if ends[index] else None,
-                group=stages.index(index) if index in stages else None,
+                counted=index in stages,
             )
             for index, raw in enumerate(raws)
         ]

@@ -258,7 +258,7 @@ def least(programme: Programme, name: str | None, others: Sequence[str]) -> Prog
         if index > ends[-1]:
             # The last scale is moved to the end of the chain; what lies between is not part of it.
             costed = replace(costed, log_width=Sum(), convs=Sum(), again=_blind(costed.again))
-        layers.append(replace(costed, group=None))
+        layers.append(replace(costed, counted=False))
     found = replace(
         programme,
         layers=tuple(layers),

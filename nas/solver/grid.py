@@ -133,7 +133,7 @@ class Grid:
             )
         return found == {True}
 
-    def layer(self, resources: int, *, weight: float | None, group: int | None) -> Layer:
+    def layer(self, resources: int, *, weight: float | None, counted: bool) -> Layer:
         """The layer in arrays."""
         tables = self._tables
         again, copies = None, 0
@@ -154,12 +154,12 @@ class Grid:
             entropy=tables.total(_ENTROPY),
             log_width=tables.total(_LOG_WIDTH),
             convs=tables.total(_CONVS),
-            blocks=tables.total(_COUNTED) if group is not None else Sum(),
+            blocks=tables.total(_COUNTED) if counted else Sum(),
             costs=tuple(tables.total(_COSTS + r) for r in range(resources)),
             allowed=Sum(target=tables.fits, pair=tables.allowed, kinds=tables.kinds),
             again=again,
             copies=(0, copies),
-            group=group,
+            counted=counted,
             volume=volume,
         )
 

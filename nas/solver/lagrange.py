@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nas.solver.box import Box
+from nas.solver.box import Box, copies_of, whole
+from nas.solver.evenness import NONE, Ends, Evenness, evenness
 from nas.solver.programme import Array, Design, Programme, Step
 from nas.solver.worth import Cut, Worth, extremes
 
@@ -37,9 +38,11 @@ class Prices:
     depths: Array
     """`[S]`: depths at which the tangents of the effectiveness touch."""
     evenness: float = 0.0
-    """In 0..1: how far a tangent of the penalty stands in for its least value in the box."""
-    centre: Array | None = None
-    """Depths of the counted layers at which that tangent touches."""
+    """In 0..1: how far `nas.solver.evenness` stands in for the least penalty in the box."""
+    spread: float = 0.0
+    """The spread of depths at which it touches."""
+    totals: tuple[float, float] = (0.0, 0.0)
+    """Score for a copy less than the box's least number of them, and for one more than its most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +65,16 @@ class Relaxation:
         self.limits = np.array([r.limit for r in programme.resources])
         self.scales = [i for i, layer in enumerate(programme.layers) if layer.volume is not None]
         """Layers at the ends of scales."""
-        self._blocks = [extremes(layer.blocks) for layer in programme.layers]
-        self.convex = not programme.groups or self._least_depth() > 0
-        """Whether the penalty is convex: no depth can be 0."""
+        self._depths: dict[tuple[object, ...], Ends] = {}
         self.floor = self._floor()
         """All designs that are allowed score more; a box with a lower bound has no feasible one."""
 
     def _floor(self) -> float:
         """Less than any allowed design scores, whether or not it keeps the bounds."""
         floor = low = high = 0.0
-        depths = [0.0, 0.0]
-        for layer, blocks in zip(self.programme.layers, self._blocks, strict=True):
-            ranges = [extremes(layer.entropy)]
+        box = whole(self.programme)
+        for index, layer in enumerate(self.programme.layers):
+            ranges = [extremes(layer, layer.entropy, box, index)]
             if layer.again is not None:
                 many = layer.copies[1]
                 again = layer.again.entropy
@@ -83,43 +84,51 @@ class Relaxation:
             if layer.volume is not None:
                 volumes = float(layer.volume.min()), float(layer.volume.max())
                 floor += min(v * e for v in volumes for e in (low, high))
-            if layer.group is not None:
-                depths[1] += blocks[1] + layer.copies[1]
-        return floor - self.programme.unevenness([1e-9, 2 * depths[1] + 1e-9]) - 1.0
+        deepest = sum(depth for _, depth in self.depths(box))
+        return floor - self.programme.unevenness([1e-9, 2 * deepest + 1e-9]) - 1.0
 
-    def _least_depth(self) -> float:
-        depths = np.zeros(self.programme.groups)
-        for layer, (least, _) in zip(self.programme.layers, self._blocks, strict=True):
-            if layer.group is not None:
-                depths[layer.group] += least + layer.copies[0]
-        return float(depths.min())
+    def blocks(self, index: int, box: Box) -> Ends:
+        """What the first copy of a layer may count as in a box."""
+        layer = self.programme.layers[index]
+        key = (index, box.targets[max(0, index - 1) : index + 1], box.modes[index])
+        if key not in self._depths:
+            low, high = extremes(layer, layer.blocks, box, index)
+            self._depths[key] = max(0.0, low), high
+        return self._depths[key]
 
-    def slack(self, design: Design, prices: Prices) -> tuple[Array, Array]:
-        """How far a design is within each relaxed bound: resources, scales."""
+    def depths(self, box: Box) -> list[Ends]:
+        """What the depths that the penalty looks at may be in a box."""
+        found = []
+        for index in self.programme.counted:
+            (least, most), (low, high) = self.blocks(index, box), box.copies[index]
+            found.append((least + low, most + high))
+        return found
+
+    def evenness(self, box: Box, spread: float) -> Evenness | None:
+        """The penalty in a box from below; None where there is none but its least."""
+        programme = self.programme
+        if not programme.counted:
+            return None
+        low, high = (float(end) for end in box.total)
+        for index, (fewest, most) in enumerate(box.copies):
+            if index in programme.counted:
+                first = self.blocks(index, box)
+                low, high = low + first[0], high + first[1]
+            else:
+                low, high = low - most, high - fewest
+        return evenness(programme.penalty, self.depths(box), (low, high), spread)
+
+    def slack(self, design: Design, prices: Prices, box: Box) -> tuple[Array, Array, Array]:
+        """How far a design is within each relaxed bound: resources, scales, totals."""
         totals = self.programme.totals(design)
         within = 1.0 - np.array(totals.used) / self.limits
+        copies, (low, high) = copies_of(design), box.total
+        ends = np.array([copies - low, high - copies], dtype=float)
         rho = self.programme.effectiveness
         if rho is None:
-            return within, np.zeros(len(self.scales))
+            return within, np.zeros(len(self.scales)), ends
         slopes = np.log(prices.depths / rho) + 1.0
-        return within, np.array(totals.log_width) - slopes * totals.convs + prices.depths
-
-    def tangent(self, prices: Prices) -> tuple[float, Array]:
-        """The penalty's tangent at the centre: for depths of 0, and for each block, by layer."""
-        layers = self.programme.layers
-        slopes = np.zeros(len(layers))
-        if prices.centre is None:
-            return self.programme.penalty, slopes
-        centre = prices.centre
-        height = self.programme.unevenness(list(centre))
-        spread = float(centre.std())
-        if spread > 1e-6 and (centre > 0).all():
-            by_group = height * (centre - centre.mean()) / (spread * len(centre))
-            for index, layer in enumerate(layers):
-                if layer.group is not None:
-                    slopes[index] = by_group[layer.group]
-            height -= float(by_group @ centre)
-        return height, slopes
+        return within, np.array(totals.log_width) - slopes * totals.convs + prices.depths, ends
 
     def bound(self, box: Box, prices: Prices) -> Bound:
         """The bound for a box at some prices."""
@@ -128,10 +137,16 @@ class Relaxation:
         layers = self.programme.layers
         worth = [self._worth(index, prices) for index in range(len(layers))]
         cuts: list[Cut] = []
+        even = self.evenness(box, prices.spread) if prices.evenness else None
+        even = NONE if even is None else even.scaled(prices.evenness)
+        each = prices.totals[0] - prices.totals[1]
         for index, layer in enumerate(layers):
+            here = even if layer.counted else NONE
+            blocks = self.blocks(index, box) if layer.counted else (0.0, 0.0)
+            counts = here.worth(blocks, box.copies[index], each)
             grid = np.linspace(*ranges[index], POINTS if ranges[index][1] > ranges[index][0] else 1)
             before = np.stack([self._before(index, best, box, volume) for volume in grid])
-            cuts.append(Cut(layer, worth[index], box, index))
+            cuts.append(Cut(layer, worth[index], box, index, counts))
             best.append((grid, cuts[-1].best(grid, before).T))
         volumes = self.programme.layers[-1].volume
         low, high = box.targets[-1]
@@ -142,21 +157,14 @@ class Relaxation:
         if ends[end] == -math.inf:
             return Bound(-math.inf, None)
         constant = float(prices.resources.sum() + prices.scales @ prices.depths)
-        constant -= (1.0 - prices.evenness) * self.least_penalty(box)
-        ends = ends + constant - prices.evenness * self.tangent(prices)[0]
+        constant += prices.totals[1] * box.total[1] - prices.totals[0] * box.total[0]
+        ends = ends + constant - even.constant - (1.0 - prices.evenness) * self.least_penalty(box)
         return Bound(float(ends[end]), self._design(box, best, cuts, low + end), ends)
 
     def least_penalty(self, box: Box) -> float:
         """The smallest penalty of any depths in the box, between whole numbers too."""
-        groups = self.programme.groups
-        lows, highs = np.zeros(groups), np.zeros(groups)
-        for layer, (low, high), (least, most) in zip(
-            self.programme.layers, box.copies, self._blocks, strict=True
-        ):
-            if layer.group is not None:
-                lows[layer.group] += low + least
-                highs[layer.group] += high + most
-        if not groups or lows.min() <= 0:
+        lows, highs = np.array(self.depths(box)).reshape(-1, 2).T
+        if not lows.size or lows.min() <= 0:
             return self.programme.penalty
         middle = (float(lows.min()), float(highs.max()))
         for _ in range(60):  # the nearest common depth, by bisection on what clips to it
@@ -199,8 +207,7 @@ class Relaxation:
         if rho is not None:
             width = float(prices.scales[later].sum())
             conv = float((prices.scales * (np.log(prices.depths / rho) + 1.0))[later].sum())
-        copy = -prices.evenness * float(self.tangent(prices)[1][index])
-        return Worth(width, -conv, -prices.resources / self.limits, copy)
+        return Worth(width, -conv, -prices.resources / self.limits)
 
     def _design(
         self, box: Box, best: list[tuple[Array, Array]], cuts: list[Cut], end: int

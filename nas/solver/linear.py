@@ -250,23 +250,28 @@ class Linear:
     # The penalty on unequal depths: a standard deviation, and its exponential.
 
     def _evenness(self) -> None:
-        programme, groups = self.programme, self.programme.groups
+        programme, counted = self.programme, self.programme.counted
+        count = len(counted)
         self._depths = [
             self._sum(
-                [(la.blocks, 1.0) if la.group == group else (None, None) for la in programme.layers]
+                [
+                    (la.blocks, 1.0) if i == index else (None, None)
+                    for i, la in enumerate(programme.layers)
+                ]
             )
-            for group in range(groups)
+            for index in counted
         ]
-        self._most, self._least = np.zeros(groups), np.zeros(groups)
-        steps = np.full(groups, math.inf)
-        for layer, place in zip(programme.layers, self._places, strict=True):
-            if layer.group is None or not len(place[0]):
+        self._most, self._least = np.zeros(count), np.zeros(count)
+        steps = np.full(count, math.inf)
+        for number, index in enumerate(counted):
+            layer, place = programme.layers[index], self._places[index]
+            if not len(place[0]):
                 continue
             blocks = full(layer.blocks, layer.shape)[place]
-            self._least[layer.group] += blocks.min() + layer.copies[0]
-            self._most[layer.group] += blocks.max() + layer.copies[1]
+            self._least[number] = blocks.min() + layer.copies[0]
+            self._most[number] = blocks.max() + layer.copies[1]
             some = [*blocks[blocks > 0], *([1.0] if layer.copies[1] else [])]
-            steps[layer.group] = min([steps[layer.group], *some])
+            steps[number] = min([steps[number], *some])
             if blocks.min() < 0:
                 raise ValueError(f"layer {layer.name} must count at least 0 blocks")
         # exp(700) is what `Programme.unevenness` stops at; no programme comes near.
@@ -277,24 +282,24 @@ class Linear:
         self._leaning: set[tuple[float, ...]] = set()
         for spread in range(int(min(12.0, self._most.max(initial=0.0) / 2)) + 1):
             self._lift(float(spread))
-        self._nonzero = self._columns(groups, 0, 1, whole=True)
-        for group, column in enumerate(self._nonzero):
-            if self._least[group] > 0:
+        self._nonzero = self._columns(count, 0, 1, whole=True)
+        for which, column in enumerate(self._nonzero):
+            if self._least[which] > 0:
                 self.lows[column] = 1.0
                 continue
             # A depth is above 0, and then at least the smallest step, just where this is 1.
-            depth = self._depths[group]
-            index = np.flatnonzero(depth)
-            step = steps[group] if math.isfinite(steps[group]) else 1.0
-            self._row([*index, column], [*depth[index], -self._most[group]], -math.inf, 0)
-            self._row([*index, column], [*depth[index], -step], 0, math.inf)
-        unit = np.eye(groups)
-        for one, other in combinations(range(groups), 2):
-            self._lean(unit[one] - unit[other], np.ones(groups, bool))
-            self._lean(unit[other] - unit[one], np.ones(groups, bool))
-        for one in range(groups):
-            self._lean(unit[one], np.ones(groups, bool))
-            self._lean(-unit[one], np.ones(groups, bool))
+            depth = self._depths[which]
+            filled = np.flatnonzero(depth)
+            step = steps[which] if math.isfinite(steps[which]) else 1.0
+            self._row([*filled, column], [*depth[filled], -self._most[which]], -math.inf, 0)
+            self._row([*filled, column], [*depth[filled], -step], 0, math.inf)
+        unit = np.eye(count)
+        for one, other in combinations(range(count), 2):
+            self._lean(unit[one] - unit[other], np.ones(count, bool))
+            self._lean(unit[other] - unit[one], np.ones(count, bool))
+        for one in range(count):
+            self._lean(unit[one], np.ones(count, bool))
+            self._lean(-unit[one], np.ones(count, bool))
 
     def _flatten(self, depths: Array) -> None:
         counted = depths > 0

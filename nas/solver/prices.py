@@ -17,7 +17,7 @@ from scipy.optimize import linprog
 
 from nas.solver.box import Box
 from nas.solver.lagrange import Prices, Relaxation
-from nas.solver.programme import Array, Design, Programme
+from nas.solver.programme import Array, Design
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ def tighten(
     for _ in range(steps - 1):
         if result.bound <= max(enough, relaxation.floor):
             break
-        trial, expected, weights = _lowest(relaxation, bundle, best, constant, reach, size)
+        trial, expected, weights = _lowest(relaxation, box, bundle, best, constant, reach, size)
         result.designs, result.weights = list(weights), list(weights.values())
         if result.bound - expected < precision * size and reach >= 0.5:
             break
@@ -117,6 +117,7 @@ def tighten(
 
 def _lowest(
     relaxation: Relaxation,
+    box: Box,
     bundle: Iterable[Design],
     best: Prices,
     constant: float,
@@ -124,22 +125,34 @@ def _lowest(
     size: float,
 ) -> tuple[Prices, float, dict[Design, float]]:
     """Where the known pieces are lowest near the best prices, how low, and which meet there."""
-    resources = len(best.resources)
-    programme = relaxation.programme
-    slacks = [relaxation.slack(design, best) for design in bundle]
-    height, per_block = relaxation.tangent(best)
-    # What the tangent takes less than the least penalty, for each design.
-    relief = np.array([constant - height - per_block @ _blocks(programme, d) for d in bundle])
+    resources, programme = len(best.resources), relaxation.programme
+    slacks = [relaxation.slack(design, best, box) for design in bundle]
     scales = np.flatnonzero(_binding(slacks, best)) if len(best.scales) else np.zeros(0, int)
-    slopes = np.array([[*r, *s[scales], less] for (r, s), less in zip(slacks, relief, strict=True)])
+    even = relaxation.evenness(box, best.spread)
+    # What the lower bound of the penalty takes less than the least penalty, for each design.
+    relief = [
+        0.0 if even is None else constant - even.of(programme.depths(design)) for design in bundle
+    ]
+    slopes = np.array(
+        [[*r, *s[scales], *t, less] for (r, s, t), less in zip(slacks, relief, strict=True)]
+    )
     raw = np.array([programme.totals(design).raw for design in bundle]) - constant
-    here = np.array([*best.resources, *best.scales[scales], best.evenness])
-    unit = np.array([*np.full(resources, size), *np.full(len(scales), size / 100.0), 1.0])
+    here = np.array([*best.resources, *best.scales[scales], *best.totals, best.evenness])
+    unit = np.array(
+        [
+            *np.full(resources, size),
+            *np.full(len(scales), size / 100.0),
+            *np.full(2, size / 20.0),
+            1.0,
+        ]
+    )
     span = reach * np.maximum(here, 0.02 * unit)
     span[-1] = reach
     low, high = np.maximum(0.0, here - span), here + span
-    high[-1] = min(1.0, high[-1]) if best.centre is not None and relaxation.convex else 0.0
-    low[-1] = min(low[-1], high[-1])
+    high[-1] = min(1.0, high[-1]) if even is not None else 0.0
+    least, most = (sum(ends) for ends in zip(*box.copies, strict=True))
+    high[-3:-1] *= [box.total[0] > least, box.total[1] < most]
+    low = np.minimum(low, high)
     # Variables: prices in their own unit, then the bound; all of it over `size`.
     cost = np.zeros(len(here) + 1)
     cost[-1] = 1.0
@@ -150,21 +163,21 @@ def _lowest(
         raise ArithmeticError(f"the bundle's linear programme failed: {solved.message}")
     prices = solved.x[:-1] * unit
     new = best.scales.copy()
-    new[scales] = prices[resources:-1]
+    new[scales] = prices[resources:-3]
     trial = replace(
-        best, resources=prices[:resources], scales=new, evenness=float(np.clip(prices[-1], 0, 1))
+        best,
+        resources=prices[:resources],
+        scales=new,
+        totals=(float(prices[-3]), float(prices[-2])),
+        evenness=float(np.clip(prices[-1], 0, 1)),
     )
     weights = -np.asarray(solved.ineqlin.marginals)
     active = {d: float(w) for d, w in zip(bundle, weights, strict=True) if w > 1e-9}
     return trial, float(solved.x[-1]) * size, active
 
 
-def _blocks(programme: Programme, design: Design) -> list[float]:
-    return [programme.added(index, step).blocks for index, step in enumerate(design)]
-
-
-def _binding(slacks: list[tuple[Array, Array]], best: Prices) -> NDArray[np.bool_]:
+def _binding(slacks: list[tuple[Array, Array, Array]], best: Prices) -> NDArray[np.bool_]:
     """Scales whose effectiveness some known design exceeds, or that have a price already."""
-    exceeded = np.array([scales < 0 for _, scales in slacks]).any(axis=0)
+    exceeded = np.array([scales < 0 for _, scales, _ in slacks]).any(axis=0)
     binding: NDArray[np.bool_] = exceeded | (best.scales > 0)
     return binding

@@ -97,9 +97,9 @@ class Layer:
     copies: tuple[int, int] = (0, 0)
     """Least and largest number of further copies."""
     blocks: Sum = Sum()
-    """How many blocks the first copy counts as in the depth that the penalty looks at."""
-    group: int | None = None
-    """Which depth its blocks count to; None: none."""
+    """How many blocks the first copy counts as in the depth that the penalty looks at; >= 0."""
+    counted: bool = False
+    """Whether the penalty looks at its depth: blocks of the first copy, and further copies."""
     volume: Array | None = None
     """`[B]`: weight times (ln C + ln H^2), if a scale ends behind the layer."""
 
@@ -211,9 +211,6 @@ class Programme:
                 )
         if self.layers[0].shape[0] != 1 or all(layer.volume is None for layer in self.layers):
             raise ValueError("the chain must begin in 1 state, and some layer must end a scale")
-        groups = sorted({layer.group for layer in self.layers if layer.group is not None})
-        if groups != list(range(len(groups))):
-            raise ValueError(f"groups of depths must be numbered from 0 on; got {groups}")
 
     def totals(self, design: Design) -> Totals:
         """The sums that a design comes to."""
@@ -265,19 +262,13 @@ class Programme:
         return Figures(score=score, used=totals.used, effectiveness=worst)
 
     def depths(self, design: Design) -> list[float]:
-        """The depths that the penalty looks at, by group."""
-        found = [0.0] * self.groups
-        for index, (layer, step) in enumerate(zip(self.layers, design, strict=True)):
-            if layer.group is not None:
-                found[layer.group] += self.added(index, step).blocks
-        return found
+        """The depths that the penalty looks at."""
+        return [self.added(index, design[index]).blocks for index in self.counted]
 
     @property
-    def groups(self) -> int:
-        """How many depths the penalty looks at."""
-        return 1 + max(
-            (layer.group for layer in self.layers if layer.group is not None), default=-1
-        )
+    def counted(self) -> list[int]:
+        """The layers whose depths the penalty looks at."""
+        return [index for index, layer in enumerate(self.layers) if layer.counted]
 
     def unevenness(self, depths: Sequence[float]) -> float:
         """The penalty on unequal depths. Depths of 0 are left out; else it is convex in them."""

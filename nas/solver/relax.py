@@ -103,9 +103,10 @@ class _Smooth:
     def _sums(self, places: Array) -> Array:
         programme = self.programme
         raw = entropy = width = convs = out = 0.0
-        used, depths = np.zeros(len(programme.resources)), np.zeros(programme.groups)
+        used, depths = np.zeros(len(programme.resources)), list[float]()
         within, source = [], 0.0
         for layer, (target, mode, copies) in zip(programme.layers, places, strict=True):
+            blocks = 0.0
             for weight, *corner in _corners(layer, source, target, mode):
                 a, b, m = corner
                 again = layer.again
@@ -119,8 +120,9 @@ class _Smooth:
                 for which, cost in enumerate(layer.costs):
                     more = float(again.costs[which, b, m]) if again else 0.0
                     used[which] += weight * (cost.at(a, b, m) + copies * more)
-                if layer.group is not None:
-                    depths[layer.group] += weight * (layer.blocks.at(a, b, m) + copies)
+                blocks += weight * (layer.blocks.at(a, b, m) + copies)
+            if layer.counted:
+                depths.append(blocks)
             if layer.volume is not None:
                 raw += float(np.interp(target, range(layer.shape[1]), layer.volume)) * entropy
                 if programme.effectiveness is not None:
@@ -128,7 +130,7 @@ class _Smooth:
                     within.append((width - convs * math.log(ratio)) / max(1.0, width))
             source = target
         limits = np.array([resource.limit for resource in programme.resources])
-        score = raw - programme.unevenness(list(depths))
+        score = raw - programme.unevenness(depths)
         return np.array([score, *(1.0 - used / limits), *within, -out])
 
 

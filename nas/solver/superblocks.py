@@ -121,7 +121,7 @@ class Template:
                     height,
                     names,
                     volume=volume,
-                    group=supers[passed:].index(index) if index in supers[passed:] else None,
+                    counted=index in supers[passed:],
                     rising=self.rising and index > 0 and place.kind in SUPER_BLOCKS,
                 )
             )
@@ -138,7 +138,7 @@ def _layer(
     names: Sequence[str],
     *,
     volume: Array | None,
-    group: int | None,
+    counted: bool,
     rising: bool,
 ) -> Layer:
     mids, kernels = np.array(place.modes, dtype=float).T
@@ -171,7 +171,7 @@ def _layer(
         again=again,
         copies=(place.depths[0] - 1, place.depths[1] - 1),
         blocks=Sum(pair=np.ones((len(sources), len(targets)))),
-        group=group,
+        counted=counted,
         volume=volume,
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from nas.solver.box import Box, whole
 from nas.solver.coarse import Coarse
+from nas.solver.evenness import spread
 from nas.solver.lagrange import Prices, Relaxation
 from nas.solver.mix import Mixed, mix
 from nas.solver.polish import exchange, improve
@@ -232,10 +233,8 @@ class Search:
         """Prices whose tangents touch where the relaxation mixes its designs."""
         weights = np.array(tight.weights) / sum(tight.weights)
         convs = weights @ [self.programme.totals(design).convs for design in tight.designs]
-        blocks = weights @ [self.programme.depths(design) for design in tight.designs]
-        return replace(
-            tight.prices, depths=np.maximum(convs, 1e-3), centre=blocks if blocks.size else None
-        )
+        uneven = weights @ [spread(self.programme.depths(design)) for design in tight.designs]
+        return replace(tight.prices, depths=np.maximum(convs, 1e-3), spread=float(uneven))
 
     def _near(self) -> tuple[Design, ...]:
         """The designs that are mixed in the parts with the largest bounds."""

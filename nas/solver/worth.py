@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas.solver.box import Box, Range
 from nas.solver.programme import Again, Array, Layer, Sum
@@ -25,7 +27,6 @@ class Worth:
     log_width: float
     convs: float
     costs: Array
-    copy: float
 
     def of(self, layer: Layer, part: str, cut: Callable[[Array], Array]) -> Array:
         """The worth of one part of a layer's first copy: source, target, pair or whole."""
@@ -34,15 +35,13 @@ class Worth:
             total = total + self.log_width * cut(_part(layer.log_width, part))
         if self.convs:
             total = total + self.convs * cut(_part(layer.convs, part))
-        if self.copy:
-            total = total + self.copy * cut(_part(layer.blocks, part))
         for worth, cost in zip(self.costs, layer.costs, strict=True):
             total = total + worth * cut(_part(cost, part))
         return total
 
     def again(self, again: Again, cut: Callable[[Array], Array]) -> Array:
         """The worth of one more copy, by target state and mode."""
-        own = self.log_width * cut(again.log_width) + self.convs * cut(again.convs) + self.copy
+        own = self.log_width * cut(again.log_width) + self.convs * cut(again.convs)
         for worth, cost in zip(self.costs, again.costs, strict=True):
             own = own + worth * cut(cost)
         return own
@@ -68,11 +67,20 @@ class _Part(NamedTuple):
 class Cut:
     """A layer's worth at some prices, cut to a box, for any V."""
 
-    def __init__(self, layer: Layer, worth: Worth, box: Box, index: int) -> None:
+    def __init__(self, layer: Layer, worth: Worth, box: Box, index: int, counts: Array) -> None:
+        """Of one layer.
+
+        Args:
+            layer: whose worth it is.
+            worth: of its attributes.
+            box: to which it is cut.
+            index: of the layer.
+            counts: what each number of copies in the box is worth besides; concave.
+        """
         sources = box.targets[index - 1] if index else None
         targets = box.targets[index]
         modes = box.modes[index]
-        self.copies = box.copies[index]
+        self.least, self.counts, self.gains = box.copies[index][0], counts, -np.diff(counts)
         self.modes = modes[1] - modes[0] + 1
         rows = (sources[1] - sources[0] + 1 if sources else 1, targets[1] - targets[0] + 1)
 
@@ -85,7 +93,7 @@ class Cut:
         self.source = part("source", sources, modes)
         self.target = part("target", targets, modes)
         self.pair, self.kinds = self._pair(layer, worth, sources, targets, modes)
-        wholes = (layer.entropy, layer.allowed, layer.blocks, *layer.costs)
+        wholes = (layer.entropy, layer.allowed, *layer.costs)
         self.whole = None
         if any(total.whole is not None for total in wholes):
             self.whole = part("whole", sources, targets, modes)
@@ -110,7 +118,7 @@ class Cut:
         self, layer: Layer, worth: Worth, sources: Range | None, targets: Range, modes: Range
     ) -> tuple[_Part, tuple[slice, ...]]:
         """Worth by source and target, `[K, A, B]`, and each kind's modes within the box."""
-        sums = (layer.entropy, layer.log_width, layer.convs, layer.allowed, layer.blocks)
+        sums = (layer.entropy, layer.log_width, layer.convs, layer.allowed)
         kinds = next((t.kinds for t in (*sums, *layer.costs) if t.kinds), ())
         here = kinds[modes[0] : modes[1] + 1]
         present = sorted(set(here)) or [0]
@@ -141,8 +149,10 @@ class Cut:
         target = _full(self.target.at(volumes), 3)
         if self.again is not None:
             again = self.again.at(volumes)
-            low, high = self.copies
-            target = target + np.where(again > 0, high * again, low * again)
+            more = self.more(again)
+            target = target + ((self.least + more) * again + self.counts[more])
+        else:
+            target = target + self.counts[0]
         if target.shape[1] < self._rows[1]:
             target = np.broadcast_to(target, (len(volumes), self._rows[1], target.shape[2]))
         pair = self.pair.at(volumes)
@@ -183,15 +193,44 @@ class Cut:
     def count(self, volume: float, mode: int) -> int:
         """Copies of the only target's mode, counted from the box's first."""
         if self.again is None:
-            return self.copies[0]
-        worth = self.again.at(np.array([volume]))[0, 0, mode]
-        return self.copies[1] if worth > 0 else self.copies[0]
+            return self.least
+        return self.least + int(self.more(self.again.at(np.array([volume]))[0, 0, mode]))
+
+    def more(self, again: Array) -> NDArray[np.intp]:
+        """By the worth of one copy: how many more than the least are worth most."""
+        if len(self.gains) == 1:
+            return (again > self.gains[0]).astype(np.intp)
+        found: NDArray[np.intp] = np.searchsorted(self.gains, again)
+        return found
 
 
-def extremes(total: Sum) -> tuple[float, float]:
-    """Bounds of a sum's numbers."""
-    parts = [total.source, total.target, total.pair, 0.0 if total.whole is None else total.whole]
-    return sum(float(np.min(p)) for p in parts), sum(float(np.max(p)) for p in parts)
+def extremes(layer: Layer, total: Sum, box: Box, index: int) -> tuple[float, float]:
+    """Bounds of a sum's numbers in a box, where the combination is allowed."""
+    sources = box.targets[index - 1] if index else None
+    targets, modes = box.targets[index], box.modes[index]
+    kinds = total.kinds or layer.allowed.kinds
+    present = sorted(set(kinds[modes[0] : modes[1] + 1]))
+    low = high = 0.0
+    for part, ranges in (
+        ("source", (sources, modes)),
+        ("target", (targets, modes)),
+        ("pair", (sources, targets)),
+        ("whole", (sources, targets, modes)),
+    ):
+        found, allowed = (_part(table, part) for table in (total, layer.allowed))
+        if part == "pair":
+            found, allowed = (a[present] if a.ndim == 3 else a for a in (found, allowed))
+            ranges = (None, *ranges) if max(found.ndim, allowed.ndim) == 3 else ranges
+            found, allowed = (a[None] if 2 == a.ndim < len(ranges) else a for a in (found, allowed))
+        if not found.ndim:
+            numbers = found.reshape(1)
+        else:
+            found, allowed = _cut(found, *ranges), _cut(allowed, *ranges)
+            found, allowed = np.broadcast_arrays(found, allowed)
+            numbers = found[allowed > -math.inf]
+        if numbers.size:
+            low, high = low + float(numbers.min()), high + float(numbers.max())
+    return low, high
 
 
 def _part(total: Sum, part: str) -> Array:

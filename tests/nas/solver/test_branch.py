@@ -49,10 +49,9 @@ def test_at_any_prices_no_design_exceeds_the_bound(seed):
             np.array([random.random() * 20 for _ in range(2)]),
             scales * (programme.effectiveness is not None),
             np.array([1 + random.random() * 10 for _ in relaxation.scales]),
-            evenness=random.random() * relaxation.convex,
-            centre=np.array([1 + random.random() * 4 for _ in range(programme.groups)])
-            if programme.groups
-            else None,
+            evenness=random.random(),
+            spread=random.random() * 9,
+            totals=(random.random() * 3, random.random() * 3),
         )
         bound = relaxation.bound(box, prices)
         assert bound.value >= highest - 1e-9

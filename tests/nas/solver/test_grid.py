@@ -95,7 +95,7 @@ def test_every_combination_has_the_figures_of_its_block(compiler, chains, name):
             assert layer.log_width.at(*place) == pytest.approx(traced.log_width)
             assert layer.convs.at(*place) == pytest.approx(traced.convs)
             assert [cost.at(*place) for cost in layer.costs] == pytest.approx(traced.costs)
-            if layer.group is not None:
+            if layer.counted:
                 assert layer.blocks.at(*place) == traced.counted
 
 
