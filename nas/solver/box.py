@@ -76,13 +76,14 @@ class Box:
             raise ValueError("a box of one design cannot be cut")
         return self._halves(kind, index, sum(getattr(self, kind)[index]) // 2)
 
-    def shrunk(self, ends: NDArray[np.bool_]) -> Box:
-        """The box without the first and last of the last layer's states that need not be kept."""
-        kept = np.flatnonzero(ends)
-        low, _ = self.targets[-1]
-        return replace(
-            self, targets=(*self.targets[:-1], (low + int(kept[0]), low + int(kept[-1])))
+    def shrunk(self, kept: Sequence[NDArray[np.bool_]]) -> Box:
+        """The box without the first and last of each layer's states that need not be kept."""
+        places = [np.flatnonzero(here) for here in kept]
+        targets = tuple(
+            (low + int(here[0]), low + int(here[-1]))
+            for (low, _), here in zip(self.targets, places, strict=True)
         )
+        return replace(self, targets=targets)
 
     def _halves(self, kind: str, index: int, middle: int) -> tuple[Box, Box]:
         ranges: tuple[Range, ...] = getattr(self, kind)

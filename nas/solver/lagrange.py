@@ -14,7 +14,7 @@ L >= D ln(D / rho). That is convex in D, so any tangent of it is a valid linear 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,8 +53,24 @@ class Bound:
     """No feasible design of the box scores more; minus infinity if it has no design at all."""
     design: Design | None
     """A design that comes about as close under these prices; it need not be feasible."""
-    ends: Array = field(default_factory=lambda: np.zeros(0))
-    """The same bound for each last state of the box alone."""
+    way: Way | None = None
+    """What it was found by; None if there is no design at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """All that one relaxation computed, by layer."""
+
+    grids: list[Array]
+    """`[V]`: values of V, the volumes that the layer's entropy counts with."""
+    best: list[Array]
+    """`[B, V]`: best values of all layers up to this one."""
+    worth: list[Array]
+    """`[V, A, B]`: best values of the layer alone."""
+    constant: float
+    """What is added to the sum of all layers."""
+    ends: Array
+    """`[B]`: the bound for each last state alone."""
 
 
 class Relaxation:
@@ -133,8 +149,8 @@ class Relaxation:
     def bound(self, box: Box, prices: Prices) -> Bound:
         """The bound for a box at some prices."""
         ranges = self._volumes(box)
-        best: list[tuple[Array, Array]] = []
         layers = self.programme.layers
+        way = Way([], [], [], 0.0, np.zeros(0))
         worth = [self._worth(index, prices) for index in range(len(layers))]
         cuts: list[Cut] = []
         even = self.evenness(box, prices.spread) if prices.evenness else None
@@ -145,21 +161,24 @@ class Relaxation:
             blocks = self.blocks(index, box) if layer.counted else (0.0, 0.0)
             counts = here.worth(blocks, box.copies[index], each)
             grid = np.linspace(*ranges[index], POINTS if ranges[index][1] > ranges[index][0] else 1)
-            before = np.stack([self._before(index, best, box, volume) for volume in grid])
+            before = np.stack([self._before(index, way, box, volume) for volume in grid])
             cuts.append(Cut(layer, worth[index], box, index, counts))
-            best.append((grid, cuts[-1].best(grid, before).T))
+            way.worth.append(cuts[-1].best(grid))
+            way.grids.append(grid)
+            way.best.append((before[:, :, None] + way.worth[-1]).max(axis=1).T)
         volumes = self.programme.layers[-1].volume
         low, high = box.targets[-1]
         if volumes is None:
             volumes = np.zeros(high + 1)
-        ends = _between(*best[-1], volumes[low : high + 1])
+        ends = between(way.grids[-1], way.best[-1], volumes[low : high + 1])
         end = int(np.argmax(ends))
         if ends[end] == -math.inf:
             return Bound(-math.inf, None)
         constant = float(prices.resources.sum() + prices.scales @ prices.depths)
         constant += prices.totals[1] * box.total[1] - prices.totals[0] * box.total[0]
-        ends = ends + constant - even.constant - (1.0 - prices.evenness) * self.least_penalty(box)
-        return Bound(float(ends[end]), self._design(box, best, cuts, low + end), ends)
+        constant -= even.constant + (1.0 - prices.evenness) * self.least_penalty(box)
+        way = replace(way, constant=constant, ends=ends + constant)
+        return Bound(float(way.ends[end]), self._design(box, way, cuts, low + end), way)
 
     def least_penalty(self, box: Box) -> float:
         """The smallest penalty of any depths in the box, between whole numbers too."""
@@ -187,9 +206,7 @@ class Relaxation:
             found.append((low, high))
         return found[::-1]
 
-    def _before(
-        self, index: int, best: list[tuple[Array, Array]], box: Box, volume: float
-    ) -> Array:
+    def _before(self, index: int, way: Way, box: Box, volume: float) -> Array:
         """Best values of all layers before one, by its source state, if it counts with `volume`."""
         if index == 0:
             return np.zeros(1)
@@ -198,7 +215,7 @@ class Relaxation:
         volumes = np.full(high - low + 1, volume)
         if passed is not None:
             volumes = volumes + passed[low : high + 1]
-        return _between(*best[index - 1], volumes)
+        return between(way.grids[index - 1], way.best[index - 1], volumes)
 
     def _worth(self, index: int, prices: Prices) -> Worth:
         later = np.array([scale >= index for scale in self.scales])
@@ -209,9 +226,7 @@ class Relaxation:
             conv = float((prices.scales * (np.log(prices.depths / rho) + 1.0))[later].sum())
         return Worth(width, -conv, -prices.resources / self.limits)
 
-    def _design(
-        self, box: Box, best: list[tuple[Array, Array]], cuts: list[Cut], end: int
-    ) -> Design:
+    def _design(self, box: Box, way: Way, cuts: list[Cut], end: int) -> Design:
         """The choices that led to a state, from the last layer back."""
         volume, target = 0.0, end
         steps: list[Step] = []
@@ -219,7 +234,7 @@ class Relaxation:
             layer = self.programme.layers[index]
             if layer.volume is not None:
                 volume += float(layer.volume[target])
-            before = self._before(index, best, box, volume)
+            before = self._before(index, way, box, volume)
             first = box.targets[index - 1][0] if index else 0
             cut = cuts[index].only(target - box.targets[index][0])
             source, mode = cut.arrive(volume, before)
@@ -230,7 +245,7 @@ class Relaxation:
         return tuple(reversed(steps))
 
 
-def _between(grid: Array, values: Array, volumes: Array) -> Array:
+def between(grid: Array, values: Array, volumes: Array) -> Array:
     """Values at some volumes, one for each row, on chords between the points of a grid."""
     if len(grid) == 1:
         return values[:, 0]

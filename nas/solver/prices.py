@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 
 from nas.solver.box import Box
-from nas.solver.lagrange import Prices, Relaxation
+from nas.solver.lagrange import Prices, Relaxation, Way
 from nas.solver.programme import Array, Design
 
 
@@ -31,8 +31,8 @@ class Tightened:
     weights: list[float] = field(default_factory=list)
     seen: list[Design] = field(default_factory=list)
     """All designs met on the way."""
-    ends: Array = field(default_factory=lambda: np.zeros(0))
-    """Bounds of the box's last states, each alone."""
+    way: Way | None = None
+    """The relaxation at these prices; None if there is no design at all."""
 
 
 def first_prices(relaxation: Relaxation, scale: float, depth: float) -> Prices:
@@ -80,7 +80,7 @@ def tighten(
     result = Tightened(found.value, best)
     if found.design is None:
         return result
-    result.ends = found.ends
+    result.way = found.way
     bundle[found.design] = None
     result.seen.append(found.design)
     size = max(abs(found.value), 1.0)
@@ -97,14 +97,13 @@ def tighten(
         if found.design not in bundle:
             bundle[found.design] = None
             result.seen.append(found.design)
-        result.ends = np.minimum(result.ends, found.ends)
         gained = result.bound - found.value
         if gained > 0.1 * (result.bound - expected):
             reach = min(reach * 2.0, 4.0)
         elif gained <= 0:
             reach /= 3.0
         if gained > 0:
-            result.bound, best = found.value, trial
+            result.bound, result.way, best = found.value, found.way, trial
         elif reach < 1e-4:
             break
     if result.bound < relaxation.floor:

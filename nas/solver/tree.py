@@ -20,6 +20,7 @@ from nas.solver.polish import exchange, improve
 from nas.solver.prices import Tightened, first_prices, tighten
 from nas.solver.programme import Design, Programme, Step
 from nas.solver.solution import Progress, Solution
+from nas.solver.states import state_bounds
 
 _POLISHED = 30
 """Every so many designs met, one is bettered by local search."""
@@ -47,6 +48,9 @@ class _Part:
     key: tuple[float, int]
     box: Box = field(compare=False)
     prices: Prices = field(compare=False)
+    """Those at which its bound was found."""
+    moved: Prices = field(compare=False)
+    """With tangents that touch where the relaxation goes: to begin with in parts of it."""
     designs: list[Design] = field(compare=False)
     weights: list[float] = field(compare=False)
 
@@ -159,7 +163,7 @@ class Search:
         if box.single():
             self.offer(tight.designs[0], polish=False)
             return
-        self._push(bound, box, prices, tight)
+        self._push(bound, box, tight)
 
     def take(self, coarse: Coarse, inner: Search) -> None:
         """Begin with the parts of a thinned programme."""
@@ -168,7 +172,7 @@ class Search:
         self.top = inner.top
         for part in [*inner.parts, *inner.left]:
             known = [coarse.design(design) for design in part.designs]
-            self._bound(coarse.box(part.box), part.prices, known, math.inf, steps=4)
+            self._bound(coarse.box(part.box), part.prices, part.moved, known, math.inf, steps=1)
         if not self.boxes:
             self.begin()
 
@@ -185,32 +189,52 @@ class Search:
         """Cut the box with the largest bound."""
         part = heapq.heappop(self.parts)
         for box in part.box.cut(part.designs, part.weights, self.mixed):
-            self._bound(box, part.prices, part.designs, part.bound, steps=_STEPS)
+            self._bound(box, part.prices, part.moved, part.designs, part.bound, steps=_STEPS)
 
     def _bound(
-        self, box: Box, prices: Prices, known: list[Design], ceiling: float, steps: int
+        self,
+        box: Box,
+        prices: Prices,
+        moved: Prices,
+        known: list[Design],
+        ceiling: float,
+        steps: int,
     ) -> None:
         """Bound a box, and keep it if it may hold something better."""
-        tight = tighten(self.relaxation, box, prices, known=known, enough=self.goal, steps=steps)
+        tight = tighten(self.relaxation, box, prices, known=known, enough=self.goal, steps=1)
+        if steps > 1 and tight.bound > self.goal:
+            ceiling, seen = min(ceiling, tight.bound), tight.seen
+            tight = tighten(self.relaxation, box, moved, known=known, enough=self.goal, steps=steps)
+            tight.seen += seen
         self.boxes += 1
         if tight.bound == -math.inf or box.single():
             if not self.whole:  # where the whole has more designs there may be feasible ones
-                self.left.append(_Part((math.inf, next(self._numbers)), box, prices, known, []))
+                key = (math.inf, next(self._numbers))
+                self.left.append(_Part(key, box, prices, moved, known, []))
             if tight.bound > -math.inf:
                 self.offer(tight.seen[0], polish=False)
             return
         self._meet(tight)
         if self.mixed:
             self._mix(tight)
-        bound = min(tight.bound, ceiling, float(tight.ends.max()))
-        if self.whole and bound > self.goal:
-            kept = tight.ends > self.goal
-            self.dropped = max(self.dropped, float(tight.ends[~kept].max(initial=-math.inf)))
-            box = box.shrunk(kept)
-        self._push(bound, box, self._touching(tight), tight)
+        bound = min(tight.bound, ceiling)
+        if self.whole and bound > self.goal and tight.way is not None:
+            goal = self.goal
+            bounds = state_bounds(self.relaxation, box, tight.way, goal)
+            bound = min(bound, *(float(here.max()) for here in bounds))
+            if bound > goal:
+                kept = [here > goal for here in bounds]
+                out = [
+                    here[~stays].max(initial=-math.inf)
+                    for here, stays in zip(bounds, kept, strict=True)
+                ]
+                self.dropped = max(self.dropped, float(max(out)))
+                box = box.shrunk(kept)
+        self._push(bound, box, tight)
 
-    def _push(self, bound: float, box: Box, prices: Prices, tight: Tightened) -> None:
-        part = _Part((-bound, next(self._numbers)), box, prices, tight.designs, tight.weights)
+    def _push(self, bound: float, box: Box, tight: Tightened) -> None:
+        key, moved = (-bound, next(self._numbers)), self._touching(tight)
+        part = _Part(key, box, tight.prices, moved, tight.designs, tight.weights)
         if bound <= self.goal:
             self.left.append(part)
         else:

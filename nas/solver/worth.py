@@ -138,14 +138,11 @@ class Cut:
         ends = [*firsts[1:], len(here)]
         return part, tuple(map(slice, firsts, ends))
 
-    def parts(self, volumes: Array, before: Array) -> tuple[Array, Array, Array, Array | None]:
-        """`[V, A, M]`, `[V, B, M]`, `[V, K, A, B]`, `[V, A, B, M]`; any axis may have length 1.
-
-        Args:
-            volumes: `[V]`.
-            before: `[V, A]`: best values of all layers before this one.
-        """
-        source = before[:, :, None] + _full(self.source.at(volumes), 3)
+    def parts(self, volumes: Array) -> tuple[Array, Array, Array, Array | None]:
+        """`[V, A, M]`, `[V, B, M]`, `[V, K, A, B]`, `[V, A, B, M]`; axes may have length 1."""
+        source = _full(self.source.at(volumes), 3)
+        if source.shape[1] < self._rows[0]:
+            source = np.broadcast_to(source, (len(volumes), self._rows[0], source.shape[2]))
         target = _full(self.target.at(volumes), 3)
         if self.again is not None:
             again = self.again.at(volumes)
@@ -159,9 +156,9 @@ class Cut:
         whole = None if self.whole is None else _full(self.whole.at(volumes), 4)
         return source, target, pair, whole
 
-    def best(self, volumes: Array, before: Array) -> Array:
-        """`[V, B]`: the best value by target state, over sources, modes and copies."""
-        source, target, pair, whole = self.parts(volumes, before)
+    def best(self, volumes: Array) -> Array:
+        """`[V, A, B]`: the best value by source and target, over modes and copies."""
+        source, target, pair, whole = self.parts(volumes)
         best: Array | None = None
         for kind, modes in enumerate(self.kinds):
             from_, to = _modes(source, modes), _modes(target, modes)
@@ -172,15 +169,15 @@ class Cut:
                 both = from_.max(axis=2)[:, :, None] + to.max(axis=2)[:, None]
             else:
                 both = _longest(from_, to)
-            found = (both + pair[:, kind]).max(axis=1)
+            found = both + pair[:, kind]
             best = found if best is None else np.maximum(best, found)
         assert best is not None
         return best
 
     def arrive(self, volume: float, before: Array) -> tuple[int, int]:
         """Source and mode, counted from the box's first, of the best way to its only target."""
-        source, target, pair, whole = self.parts(np.array([volume]), before[None])
-        every = source[0] + target[0]
+        source, target, pair, whole = self.parts(np.array([volume]))
+        every = before[:, None] + source[0] + target[0]
         if whole is not None:
             every = every + whole[0, :, 0]
         rows = max(len(every), pair.shape[2])

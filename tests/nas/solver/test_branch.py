@@ -56,7 +56,7 @@ def test_at_any_prices_no_design_exceeds_the_bound(seed):
         bound = relaxation.bound(box, prices)
         assert bound.value >= highest - 1e-9
         if bound.design is not None:
-            assert bound.ends.max() == pytest.approx(bound.value)
+            assert bound.way.ends.max() == pytest.approx(bound.value)
 
 
 def test_boxes_part_the_designs():
