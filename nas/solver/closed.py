@@ -42,6 +42,11 @@ class Closed:
         """`[n, R]`: all quantities at points `[n, 3]`."""
         return np.hstack([_logs(points) @ self.logs, _products(points) @ self.factors])
 
+    def gives(self, points: Array, values: Array) -> bool:
+        """Whether these are its values at points."""
+        error = np.abs(self.at(points) - values).max(axis=0)
+        return bool((error <= _EXACT * np.maximum(1.0, np.abs(values).max(axis=0))).all())
+
     def source(self, ins: Array, inner: Array) -> Array:
         """`[R, A, M]`: what depends on the widths that come in, or within alone, or on none."""
         return self._table(ins, inner, IN, INNER, {IN, INNER}, {()})
@@ -109,8 +114,7 @@ def closed(points: Array, values: Array) -> Closed:
     columns = [0, *(1 + axis for axis in axes)]
     logs[columns] = np.linalg.lstsq(_logs(points)[:, columns], values[:, :LOGS])[0]
     found = Closed(factors, logs)
-    error = np.abs(found.at(points) - values).max(axis=0)
-    if (error > _EXACT * np.maximum(1.0, np.abs(values).max(axis=0))).any():
+    if not found.gives(points, values):
         raise FamilyError("their costs are no polynomials of degree two in their widths")
     return found
 

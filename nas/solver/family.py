@@ -75,15 +75,17 @@ class Families:
         self.left_out: list[str] = []
         """Why others are none."""
         self._items, self._item, self._values = items, item, values
-        seen: set[tuple[frozenset[tuple[Label, object]], int | None]] = set()
+        seen: set[object] = set()
         for kind in items.kinds(item, [(e.spec, e.scope) for e in entered]):
             widths = self._widths(kind, entered[len(entered) // 2])
             rest = {label: a for label, a in kind.policy.items() if label not in widths}
-            if (frozenset(rest.items()), kind.first_count) in seen:
+            kind = kind._replace(policy=rest)
+            like = self._derived(kind, entered)
+            if like in seen:
                 continue
-            seen.add((frozenset(rest.items()), kind.first_count))
+            seen.add(like)
             try:
-                self.families.append(self._family(kind._replace(policy=rest), widths, entered))
+                self.families.append(self._family(kind, widths, entered))
             except FamilyError as fault:
                 self.left_out.append(f"{_named(rest)}: {fault}")
         if any(family.more is not None for family in self.families):
@@ -91,6 +93,15 @@ class Families:
             for family in [family for family in self.families if family.more is None]:
                 self.families.remove(family)
                 self.left_out.append(f"{_named(family.kind.policy)}: it cannot be repeated")
+
+    def _derived(self, kind: Kind, entered: Sequence[Entered]) -> object:
+        """What a kind comes to in some places: policies may say the same in other words."""
+        some = (entered[0], entered[len(entered) // 2], entered[-1])
+        made = [
+            self._items.made(self._item, at.scope, at.spec, kind.policy, kind.first_count)
+            for at in some
+        ]
+        return tuple(None if found is None else found[0] for found in made), kind.first_count
 
     def _widths(self, kind: Kind, place: Entered) -> list[Label]:
         """Widths that the item's own rule draws under a policy, in the order it draws them."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwprofile.blocks import BlockCost, BlockTable, Costs
+from nas.solver.closed import Closed
 from nas.solver.combinations import Attributes
 from nas.solver.policy import Answering, Label, Policy, worthwhile
 from predictors.entropy import BITS, Flow, flow_through, height_of, is_counted, quantization_gain
@@ -59,6 +60,8 @@ class Items:
     quantized: bool
     modes: int
     peaks: bool = False
+    forms: dict[object, list[Closed]] = field(default_factory=dict)
+    """Closed forms that were found, by what they are for: `nas.solver.members`."""
     _made: dict[object, Made | None] = field(default_factory=dict)
     """By symbol, arguments, counts, what enters and answers."""
     _known: dict[tuple[tuple[Node, ...], TensorSpec], Attributes] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import NamedTuple
@@ -21,6 +21,12 @@ from searchspace.shapes import TensorSpec
 
 _COPIES = 8
 """Members that are traced with one copy more."""
+_CHECKS = 4
+"""Members of those that are traced at which a form that was found elsewhere must hold."""
+
+
+_Point = tuple[list[float], list[float]]
+"""Widths that come in, leave and are within, and what a member adds up to."""
 
 
 class Entered(NamedTuple):
@@ -80,28 +86,50 @@ class Trace:
 
     def form(self, members: Sequence[Member], count: int) -> Closed:
         """The members' numbers in closed form."""
-        rows = [self._first(*chosen) for chosen in _some(members, count)]
-        return closed(np.array([point for point, _ in rows]), np.array([row for _, row in rows]))
+        found = self._fitted("first", members, count, self._first)
+        assert found is not None
+        return found
 
     def more(self, members: Sequence[Member]) -> Closed | None:
-        """One more copy's."""
-        points, rows = [], []
-        count = self._kind.first_count
-        for member, place, inner in _some(members, _COPIES):
-            policy = self._answers(member, inner)
-            made = self._items.made(self._item, place.scope, place.spec, policy, count)
-            if made is None or count is None or max(made[2].counts) == count:
-                return None
-            self.seen.most = min(self.seen.most, max(made[2].counts) - count)
-            first = self._items.attributes(made[0], place.spec)
-            again = self._items.again(self._item, place.scope, place.spec, policy, count, first)
-            if again is None:
-                return None
-            points.append([1.0, float(member.out), float(inner)])
-            rows.append(_row(again))
-        return closed(np.array(points), np.array(rows))
+        """One more copy's; None if some cannot be repeated."""
+        return self._fitted("more", members, _COPIES, self._again)
 
-    def _first(self, member: Member, place: Entered, inner: int) -> tuple[list[float], list[float]]:
+    def _fitted(
+        self,
+        what: str,
+        members: Sequence[Member],
+        count: int,
+        trace: Callable[[Member, Entered, int], _Point | None],
+    ) -> Closed | None:
+        """The form of some quantities: one known for such blocks if it holds, else a new one."""
+        kind, spec = self._kind, members[0].places[0].spec
+        of = (what, self._item.symbol, frozenset(kind.policy.items()), kind.first_count)
+        known = self._items.forms.setdefault((*of, spec.mode, spec.shape[1:]), [])
+        points, rows = [], []
+        for number, chosen in enumerate(_some(members, count), start=1):
+            traced = trace(*chosen)
+            if traced is None:
+                return None
+            points.append(traced[0])
+            rows.append(traced[1])
+            if number == _CHECKS:
+                for form in known:
+                    if form.gives(np.array(points), np.array(rows)):
+                        return form
+        known.append(closed(np.array(points), np.array(rows)))
+        return known[-1]
+
+    def _again(self, member: Member, place: Entered, inner: int) -> _Point | None:
+        policy, count = self._answers(member, inner), self._kind.first_count
+        made = self._items.made(self._item, place.scope, place.spec, policy, count)
+        if made is None or count is None or max(made[2].counts) == count:
+            return None
+        self.seen.most = min(self.seen.most, max(made[2].counts) - count)
+        first = self._items.attributes(made[0], place.spec)
+        again = self._items.again(self._item, place.scope, place.spec, policy, count, first)
+        return None if again is None else ([1.0, float(member.out), float(inner)], _row(again))
+
+    def _first(self, member: Member, place: Entered, inner: int) -> _Point:
         policy = self._answers(member, inner)
         made = self._items.made(self._item, place.scope, place.spec, policy, self._kind.first_count)
         if made is None or made[1].channels != member.out:
