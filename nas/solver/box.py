@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,16 +25,27 @@ class Box:
     targets: tuple[Range, ...]
     modes: tuple[Range, ...]
     copies: tuple[Range, ...]
+    summed: tuple[int, ...]
+    """Layers whose copies have bounds together: those at which the penalty looks, or all."""
     total: Range
-    """What the copies of all layers add up to."""
+    """What these copies add up to."""
 
     def holds(self, design: Design) -> bool:
         """Whether a design is in the box."""
-        return self.total[0] <= copies_of(design) <= self.total[1] and all(
+        return self.total[0] <= self.sum_of(design) <= self.total[1] and all(
             low <= value <= high
             for kind in _KINDS
             for (low, high), value in zip(getattr(self, kind), values(design, kind), strict=True)
         )
+
+    def sum_of(self, design: Design) -> int:
+        """The copies of a design that have bounds together."""
+        return sum(design[index].copies for index in self.summed)
+
+    def extent(self) -> Range:
+        """What these copies could add up to by the range of each alone."""
+        least, most = zip(*(self.copies[index] for index in self.summed), strict=True)
+        return sum(least), sum(most)
 
     def single(self, mixed: Collection[int] = ()) -> bool:
         """Whether no two designs of it differ, but for the modes of `mixed` layers."""
@@ -56,7 +67,7 @@ class Box:
         """
         here = [index for index, design in enumerate(designs) if self.holds(design)]
         designs, weights = [designs[i] for i in here], [weights[i] for i in here]
-        totals = [copies_of(design) for design in designs]
+        totals = [self.sum_of(design) for design in designs]
         if self.total[1] - self.total[0] >= _FEW or len(set(totals)) > 1:
             middle = np.average(totals, weights=weights) if designs else sum(self.total) / 2
             return self._parted(int(min(max(middle // 1, self.total[0]), self.total[1] - 1)))
@@ -103,33 +114,27 @@ class Box:
 
     def _propagated(self) -> Box:
         """The same designs, in the smallest ranges of copies and their total."""
-        least, most = _total(self.copies)
+        least, most = self.extent()
         low, high = max(self.total[0], least), min(self.total[1], most)
         copies = tuple(
             (max(first, low - most + last), min(last, high - least + first))
-            for first, last in self.copies
+            if index in self.summed
+            else (first, last)
+            for index, (first, last) in enumerate(self.copies)
         )
         return replace(self, copies=copies, total=(low, high))
 
 
 def whole(programme: Programme) -> Box:
     """The box of all designs."""
-    return Box(
+    box = Box(
         targets=tuple((0, layer.shape[1] - 1) for layer in programme.layers),
         modes=tuple((0, layer.shape[2] - 1) for layer in programme.layers),
         copies=tuple(layer.copies for layer in programme.layers),
-        total=_total(layer.copies for layer in programme.layers),
+        summed=tuple(programme.counted or range(len(programme.layers))),
+        total=(0, 0),
     )
-
-
-def _total(copies: Iterable[Range]) -> Range:
-    least, most = zip(*copies, strict=True)
-    return sum(least), sum(most)
-
-
-def copies_of(design: Design) -> int:
-    """How many further copies all layers have together."""
-    return sum(step.copies for step in design)
+    return replace(box, total=box.extent())
 
 
 def values(design: Design, kind: str) -> list[int]:

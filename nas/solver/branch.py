@@ -89,8 +89,6 @@ def _solve(
             first = Search(coarse.programme, max(gap, 3e-3), search.mixed, search.best)
             first.whole = False
         begun.append((search, coarse, first))
-    if len(begun) > 1:  # the best first: what it scores spares the others work
-        begun.sort(key=lambda entry: -entry[2].glance())
     for _, _, first in begun:
         first.begin()
     now = time.perf_counter()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nas.solver.box import Box, copies_of, whole
+from nas.solver.box import Box, whole
 from nas.solver.evenness import NONE, Ends, Evenness, evenness
 from nas.solver.programme import Array, Design, Programme, Step
 from nas.solver.worth import Cut, Worth, extremes
@@ -125,20 +125,18 @@ class Relaxation:
         programme = self.programme
         if not programme.counted:
             return None
-        low, high = (float(end) for end in box.total)
-        for index, (fewest, most) in enumerate(box.copies):
-            if index in programme.counted:
-                first = self.blocks(index, box)
-                low, high = low + first[0], high + first[1]
-            else:
-                low, high = low - most, high - fewest
+        first = [self.blocks(index, box) for index in programme.counted]
+        low, high = (
+            copies + sum(ends)
+            for copies, ends in zip(box.total, zip(*first, strict=True), strict=True)
+        )
         return evenness(programme.penalty, self.depths(box), (low, high), spread)
 
     def slack(self, design: Design, prices: Prices, box: Box) -> tuple[Array, Array, Array]:
         """How far a design is within each relaxed bound: resources, scales, totals."""
         totals = self.programme.totals(design)
         within = 1.0 - np.array(totals.used) / self.limits
-        copies, (low, high) = copies_of(design), box.total
+        copies, (low, high) = box.sum_of(design), box.total
         ends = np.array([copies - low, high - copies], dtype=float)
         rho = self.programme.effectiveness
         if rho is None:
@@ -155,10 +153,11 @@ class Relaxation:
         cuts: list[Cut] = []
         even = self.evenness(box, prices.spread) if prices.evenness else None
         even = NONE if even is None else even.scaled(prices.evenness)
-        each = prices.totals[0] - prices.totals[1]
+        price = prices.totals[0] - prices.totals[1]
         for index, layer in enumerate(layers):
             here = even if layer.counted else NONE
             blocks = self.blocks(index, box) if layer.counted else (0.0, 0.0)
+            each = price if index in box.summed else 0.0
             counts = here.worth(blocks, box.copies[index], each)
             grid = np.linspace(*ranges[index], POINTS if ranges[index][1] > ranges[index][0] else 1)
             before = np.stack([self._before(index, way, box, volume) for volume in grid])

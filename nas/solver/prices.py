@@ -149,7 +149,7 @@ def _lowest(
     span[-1] = reach
     low, high = np.maximum(0.0, here - span), here + span
     high[-1] = min(1.0, high[-1]) if even is not None else 0.0
-    least, most = (sum(ends) for ends in zip(*box.copies, strict=True))
+    least, most = box.extent()
     high[-3:-1] *= [box.total[0] > least, box.total[1] < most]
     low = np.minimum(low, high)
     # Variables: prices in their own unit, then the bound; all of it over `size`.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -80,7 +81,7 @@ def _pieces(
 def _parts(range_: Range, count: int) -> Iterator[Range]:
     low, high = range_
     ends = np.unique(np.linspace(low, high + 1, count + 1).astype(int))
-    for start, end in zip(ends, ends[1:], strict=False):
+    for start, end in pairwise(ends):
         yield int(start), int(end) - 1
 
 

@@ -24,8 +24,8 @@ from nas.solver.states import state_bounds
 
 _POLISHED = 30
 """Every so many designs met, one is bettered by local search."""
-_GLANCE = 10
-"""Relaxations of a first glance."""
+_FIRST = 12
+"""Relaxations of the whole at a time."""
 _STEPS = 12
 """Relaxations of a box that was cut."""
 _BLENDED = 2
@@ -136,13 +136,6 @@ class Search:
 
     # Boxes.
 
-    def glance(self) -> float:
-        """About what the programme has to offer: the score of a first design, if there is one."""
-        box = whole(self.programme)
-        prices = first_prices(self.relaxation, *_guess(self.programme, box))
-        self._meet(tighten(self.relaxation, box, prices, steps=_GLANCE))
-        return self.score
-
     def begin(self) -> None:
         """Bound the whole space; tangents are moved to where the relaxation goes."""
         box = whole(self.programme)
@@ -150,7 +143,9 @@ class Search:
         designs: list[Design] = []
         bound = math.inf
         for _ in range(3):
-            tight = tighten(self.relaxation, box, prices, known=designs, enough=self.goal, steps=30)
+            tight = tighten(
+                self.relaxation, box, prices, known=designs, enough=self.goal, steps=_FIRST
+            )
             bound = min(bound, tight.bound)
             if tight.bound == -math.inf:
                 return
