@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nas.solver.programme import Design, Programme, Step
+from nas.solver.programme import Array, Design, Programme, Step
 
 Range = tuple[int, int]
 """First and last, both included."""
@@ -87,14 +87,28 @@ class Box:
             raise ValueError("a box of one design cannot be cut")
         return self._halves(kind, index, sum(getattr(self, kind)[index]) // 2)
 
-    def shrunk(self, kept: Sequence[NDArray[np.bool_]]) -> Box:
-        """The box without the first and last of each layer's states that need not be kept."""
-        places = [np.flatnonzero(here) for here in kept]
-        targets = tuple(
-            (low + int(here[0]), low + int(here[-1]))
-            for (low, _), here in zip(self.targets, places, strict=True)
-        )
-        return replace(self, targets=targets)
+    def shrunk(
+        self, states: Sequence[Array], modes: Sequence[Array], goal: float
+    ) -> tuple[Box, float]:
+        """The box without each layer's first and last choices that no better design has.
+
+        Args:
+            states: `[B]`, bounds by target state.
+            modes: `[M]`, bounds by mode.
+            goal: the bound up to which a choice need not be kept.
+
+        Returns:
+            It, and the largest bound of what it lacks.
+        """
+        places = [np.flatnonzero(bounds > goal) for bounds in (*states, *modes)]
+        ranges = [
+            (low + int(kept[0]), low + int(kept[-1]))
+            for (low, _), kept in zip((*self.targets, *self.modes), places, strict=True)
+        ]
+        dropped = [float(b[b <= goal].max(initial=-math.inf)) for b in (*states, *modes)]
+        count = len(self.targets)
+        found = replace(self, targets=tuple(ranges[:count]), modes=tuple(ranges[count:]))
+        return found, max(dropped)
 
     def _halves(self, kind: str, index: int, middle: int) -> tuple[Box, Box]:
         ranges: tuple[Range, ...] = getattr(self, kind)

@@ -65,8 +65,12 @@ class Way:
     """`[V]`: values of V, the volumes that the layer's entropy counts with."""
     best: list[Array]
     """`[B, V]`: best values of all layers up to this one."""
+    before: list[Array]
+    """`[V, A]`: best values of all layers before it."""
     worth: list[Array]
     """`[V, A, B]`: best values of the layer alone."""
+    cuts: list[Cut]
+    """Worths of its choices."""
     constant: float
     """What is added to the sum of all layers."""
     ends: Array
@@ -148,9 +152,8 @@ class Relaxation:
         """The bound for a box at some prices."""
         ranges = self._volumes(box)
         layers = self.programme.layers
-        way = Way([], [], [], 0.0, np.zeros(0))
+        way = Way([], [], [], [], [], 0.0, np.zeros(0))
         worth = [self._worth(index, prices) for index in range(len(layers))]
-        cuts: list[Cut] = []
         even = self.evenness(box, prices.spread) if prices.evenness else None
         even = NONE if even is None else even.scaled(prices.evenness)
         price = prices.totals[0] - prices.totals[1]
@@ -161,8 +164,9 @@ class Relaxation:
             counts = here.worth(blocks, box.copies[index], each)
             grid = np.linspace(*ranges[index], POINTS if ranges[index][1] > ranges[index][0] else 1)
             before = np.stack([self._before(index, way, box, volume) for volume in grid])
-            cuts.append(Cut(layer, worth[index], box, index, counts))
-            way.worth.append(cuts[-1].best(grid))
+            way.cuts.append(Cut(layer, worth[index], box, index, counts))
+            way.worth.append(way.cuts[-1].best(grid))
+            way.before.append(before)
             way.grids.append(grid)
             way.best.append((before[:, :, None] + way.worth[-1]).max(axis=1).T)
         volumes = self.programme.layers[-1].volume
@@ -177,7 +181,7 @@ class Relaxation:
         constant += prices.totals[1] * box.total[1] - prices.totals[0] * box.total[0]
         constant -= even.constant + (1.0 - prices.evenness) * self.least_penalty(box)
         way = replace(way, constant=constant, ends=ends + constant)
-        return Bound(float(way.ends[end]), self._design(box, way, cuts, low + end), way)
+        return Bound(float(way.ends[end]), self._design(box, way, low + end), way)
 
     def least_penalty(self, box: Box) -> float:
         """The smallest penalty of any depths in the box, between whole numbers too."""
@@ -225,7 +229,7 @@ class Relaxation:
             conv = float((prices.scales * (np.log(prices.depths / rho) + 1.0))[later].sum())
         return Worth(width, -conv, -prices.resources / self.limits)
 
-    def _design(self, box: Box, way: Way, cuts: list[Cut], end: int) -> Design:
+    def _design(self, box: Box, way: Way, end: int) -> Design:
         """The choices that led to a state, from the last layer back."""
         volume, target = 0.0, end
         steps: list[Step] = []
@@ -235,7 +239,7 @@ class Relaxation:
                 volume += float(layer.volume[target])
             before = self._before(index, way, box, volume)
             first = box.targets[index - 1][0] if index else 0
-            cut = cuts[index].only(target - box.targets[index][0])
+            cut = way.cuts[index].only(target - box.targets[index][0])
             source, mode = cut.arrive(volume, before)
             copies = cut.count(volume, mode if cut.again and cut.again.rest.shape[1] > 1 else 0)
             mode += box.modes[index][0]
@@ -245,14 +249,25 @@ class Relaxation:
 
 
 def between(grid: Array, values: Array, volumes: Array) -> Array:
-    """Values at some volumes, one for each row, on chords between the points of a grid."""
+    """`[B]`: values `[B, V]` at a volume for each row, on chords between the points of a grid."""
+    found: Array = on_chords(grid, values.T[:, None], volumes)[0]
+    return found
+
+
+def on_chords(grid: Array, values: Array, volumes: Array) -> Array:
+    """`[A, B]`: values `[V, A, B]` at a volume for each column, on chords between a grid's."""
     if len(grid) == 1:
-        return values[:, 0]
+        first: Array = values[0]
+        return first
     step = (grid[-1] - grid[0]) / (len(grid) - 1)
     place = np.clip((volumes - grid[0]) / step, 0.0, len(grid) - 1.0)
     left = np.minimum(place.astype(int), len(grid) - 2)
-    part, rows = place - left, np.arange(len(values))
-    before, after = values[rows, left], values[rows, left + 1]
+    part = place - left
+    if (left == left[0]).all():
+        before, after = values[left[0]], values[left[0] + 1]
+    else:
+        columns = np.arange(values.shape[2])
+        before, after = values[left, :, columns].T, values[left + 1, :, columns].T
     with np.errstate(invalid="ignore"):
         mixed = before * (1 - part) + after * part
     found: Array = np.where(np.isneginf(mixed) | np.isnan(mixed), -math.inf, mixed)

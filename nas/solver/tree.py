@@ -20,10 +20,8 @@ from nas.solver.polish import exchange, improve
 from nas.solver.prices import Tightened, first_prices, tighten
 from nas.solver.programme import Design, Programme, Step
 from nas.solver.solution import Progress, Solution
-from nas.solver.states import state_bounds
+from nas.solver.survivors import survivors
 
-_POLISHED = 30
-"""Every so many designs met, one is bettered by local search."""
 _FIRST = 12
 """Relaxations of the whole at a time."""
 _STEPS = 12
@@ -95,6 +93,7 @@ class Search:
         self.dropped = -math.inf
         """The largest bound of states that were dropped."""
         self._met: set[Design] = set()
+        self._polished: set[Design] = set()
         self._pool: dict[Design, float] = {}
         self._numbers = count()
         self.boxes = 0
@@ -215,16 +214,11 @@ class Search:
         bound = min(tight.bound, ceiling)
         if self.whole and bound > self.goal and tight.way is not None:
             goal = self.goal
-            bounds = state_bounds(self.relaxation, box, tight.way, goal)
-            bound = min(bound, *(float(here.max()) for here in bounds))
+            found = survivors(self.relaxation, box, tight.way, goal, self.mixed)
+            bound = min(bound, found.bound())
             if bound > goal:
-                kept = [here > goal for here in bounds]
-                out = [
-                    here[~stays].max(initial=-math.inf)
-                    for here, stays in zip(bounds, kept, strict=True)
-                ]
-                self.dropped = max(self.dropped, float(max(out)))
-                box = box.shrunk(kept)
+                box, dropped = box.shrunk(found.states, found.modes, goal)
+                self.dropped = max(self.dropped, dropped)
         self._push(bound, box, tight)
 
     def _push(self, bound: float, box: Box, tight: Tightened) -> None:
@@ -239,7 +233,12 @@ class Search:
         for design in tight.seen:
             if design not in self._met:
                 self._met.add(design)
-                self.offer(design, polish=len(self._met) % _POLISHED == 1)
+                self.offer(design, polish=False)
+        if tight.bound > self.goal:
+            _, design = max(zip(tight.weights, tight.designs, strict=True))
+            if design not in self._polished:
+                self._polished.add(design)
+                self.offer(design)
 
     def _mix(self, tight: Tightened) -> None:
         """Share out the copies of the designs that the relaxation mixes."""

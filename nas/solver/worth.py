@@ -174,6 +174,20 @@ class Cut:
         assert best is not None
         return best
 
+    def each(self, volumes: Array, sources: NDArray[np.intp], targets: NDArray[np.intp]) -> Array:
+        """`[V, n, M]`: what every mode is worth between n sources and as many targets."""
+        source, target, pair, whole = self.parts(volumes)
+        worth: Array = source[:, sources] + target[:, targets]
+        worth = np.broadcast_to(worth, (*worth.shape[:2], self.modes)).copy()
+        pair = np.broadcast_to(pair, (*pair.shape[:2], *self._rows))
+        for kind, modes in enumerate(self.kinds):
+            worth[:, :, modes] += pair[:, kind, sources, targets, None]
+        if whole is not None:
+            worth += np.broadcast_to(whole, (len(volumes), *self._rows, self.modes))[
+                :, sources, targets
+            ]
+        return worth
+
     def arrive(self, volume: float, before: Array) -> tuple[int, int]:
         """Source and mode, counted from the box's first, of the best way to its only target."""
         source, target, pair, whole = self.parts(np.array([volume]))
@@ -196,8 +210,8 @@ class Cut:
     def more(self, again: Array) -> NDArray[np.intp]:
         """By the worth of one copy: how many more than the least are worth most."""
         if len(self.gains) == 1:
-            return (again > self.gains[0]).astype(np.intp)
-        found: NDArray[np.intp] = np.searchsorted(self.gains, again)
+            return np.asarray(again > self.gains[0], dtype=np.intp)
+        found: NDArray[np.intp] = np.asarray(np.searchsorted(self.gains, again), dtype=np.intp)
         return found
 
 
