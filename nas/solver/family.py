@@ -28,6 +28,8 @@ WIDE = 9
 """Values from which on an integer is a width."""
 _MEMBERS, _EQUAL = 14, 8
 """Members that are traced: of a family, and with equal widths in and out."""
+_LIKE = np.full((1, 3), 64.0)
+"""Widths at which families are compared."""
 _PLACES = 10
 """Places at which it is looked at what channels leave."""
 
@@ -93,6 +95,8 @@ class Families:
             for family in [family for family in self.families if family.more is None]:
                 self.families.remove(family)
                 self.left_out.append(f"{_named(family.kind.policy)}: it cannot be repeated")
+        # Alike ones side by side, so that a range of them can be left out.
+        self.families.sort(key=lambda family: float(family.first.at(_LIKE)[0, 0]))
 
     def _derived(self, kind: Kind, entered: Sequence[Entered]) -> object:
         """What a kind comes to in some places: policies may say the same in other words."""

@@ -13,7 +13,7 @@ from nas.solver.box import whole
 from nas.solver.branch import branch, union
 from nas.solver.lagrange import Prices, Relaxation
 from nas.solver.mix import mix
-from nas.solver.programme import Figures
+from nas.solver.programme import Figures, Sum
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -59,14 +59,31 @@ def test_at_any_prices_no_design_exceeds_the_bound(seed):
             assert bound.way.ends.max() == pytest.approx(bound.value)
 
 
-def test_boxes_part_the_designs():
-    programme = random_programme(3)
+@pytest.mark.parametrize("seed", [3, 5, 7])
+def test_boxes_part_the_designs(seed):
+    programme, random = random_programme(seed), Random(seed)
     every = list(designs(programme))
-    box = whole(programme)
-    first, second = box.cut(every[:7], [1.0] * 7)
+    boxes = [whole(programme)]
+    while len(boxes) < 12 and not all(box.single() for box in boxes):
+        boxes.sort(key=lambda box: (not box.single(), random.random()))
+        some = random.sample(every, min(len(every), 7))
+        boxes += boxes.pop().cut(some, [1.0] * len(some))
     for design in every:
-        assert box.holds(design)
-        assert first.holds(design) != second.holds(design)
+        assert sum(box.holds(design) for box in boxes) == 1
+
+
+@pytest.mark.parametrize("seed", range(0, 30, 3))
+def test_depths_of_0_are_left_out_by_the_bound_too(seed):
+    programme, random = random_programme(seed), np.random.default_rng(seed)
+    layers = [
+        replace(layer, blocks=Sum(pair=random.integers(0, 3, layer.shape[:2]).astype(float)))
+        for layer in programme.layers
+    ]
+    programme = replace(programme, layers=tuple(layers), _steps={})
+    wanted = best(programme)
+    solution = branch(programme, gap=1e-9, seconds=60)
+    assert solution.optimal
+    assert solution.progress.score == pytest.approx(wanted, rel=1e-9)
 
 
 def mixtures(programme, design, layers):
