@@ -94,13 +94,17 @@ def _super_block(part: Part) -> Pick:
     return pick(_SEPARABLE, entrance, [other] * more, **draws, f="silu" if gated else "relu")
 
 
-def structure_of(architecture: Architecture, *, channels: int = 3) -> Structure:
+def structure_of(
+    architecture: Architecture, *, channels: int = 3, any_shortcut: bool = False
+) -> Structure:
     """The structure of a tree of `conv_resnet` whose stages are DeepMAD's super-blocks.
 
     Args:
         architecture: any tree made of plain convolutions and bottlenecks; stages are read off it,
             so it need not come from `architecture_of`.
         channels: of the image.
+        any_shortcut: whether blocks may have other shortcuts than DeepMAD's, or none. The score of
+            the structure looks past them, but its costs are not the tree's.
 
     Raises:
         StructureError: a block is none of DeepMAD's; names it.
@@ -108,7 +112,7 @@ def structure_of(architecture: Architecture, *, channels: int = 3) -> Structure:
     parts: list[Part] = []
     width = channels
     for child in architecture.root.flat():
-        for part in _parts(child, width):
+        for part in _parts(child, width, any_shortcut):
             parts.append(part)
             width = part.out
     return Structure(tuple(parts))
@@ -129,7 +133,7 @@ class _Block:
     """Empty if the shortcut is the input itself; None if there is none."""
 
 
-def _parts(stage: Node, width: int) -> Iterator[Part]:
+def _parts(stage: Node, width: int, any_shortcut: bool) -> Iterator[Part]:
     """What one stage adds: convolutions in a row, or a super-block."""
     blocks: list[_Block] = []
     for _, unit in units(stage):
@@ -146,11 +150,11 @@ def _parts(stage: Node, width: int) -> Iterator[Part]:
     if not blocks:
         return
     first, *others = blocks
-    if first.link not in _wanted(first.part):
+    if not any_shortcut and first.link not in _wanted(first.part):
         raise _fault(next(units(stage))[1])
     again = replace(first.part, ins=first.part.out, s=1)
     for (_, unit), block in zip(list(units(stage))[1:], others, strict=True):
-        if block != _Block(again, ()):
+        if block.part != again or not (any_shortcut or block.link == ()):
             raise _fault(unit)
     yield replace(first.part, depth=len(blocks))
 

@@ -27,6 +27,7 @@ from predictors.structure import (
 from predictors.structure_cost import counts
 from searchspace.grammar import Grammar
 from searchspace.published import published
+from searchspace.read import read_grammar
 from searchspace.sample import sample
 from searchspace.shapes import image
 from searchspace.space import load_space
@@ -144,6 +145,27 @@ def test_any_tree_has_a_structure_with_its_costs_or_none():
 def test_networks_of_other_blocks_have_no_structure(name):
     with pytest.raises(StructureError, match="is no convolution and no block of a super-block"):
         structure_of(published(name))
+
+
+IDENTITY = """\
+space row : image[3, 32, 32] -> classes[10]
+network -> stem stage head
+stem is block -> conv(64, 3, 2) batch_norm activation(relu)
+stage -> block ^ 3
+block is block -> branch(add, within, identity) activation(relu)
+within -> conv(16, 1, 1) batch_norm activation(relu) conv(16, 5, 1) batch_norm activation(relu)
+          conv(64, 1, 1) batch_norm
+head is block -> global_pool classifier(classes)
+"""
+
+
+def test_other_shortcuts_are_looked_past_where_that_is_asked():
+    tree = sample(read_grammar(IDENTITY), Random(0))
+    with pytest.raises(StructureError, match="no block of a super-block"):
+        structure_of(tree)
+    block = Part(kind=DENSE, ins=64, out=64, k=5, s=1, btn=16, depth=3)
+    stem = Part(kind=PLAIN, ins=3, out=64, k=3, s=2)
+    assert structure_of(tree, any_shortcut=True) == Structure((stem, block))
 
 
 def with_part(index: int, **changes) -> Structure:
