@@ -177,9 +177,14 @@ def resource_record(
 
 
 def describe_problem(item: Inspected, shown: Sequence[str] | None = None) -> str:
-    """Shape, dtype and settings (None: all) in a line: `1x96x56x56 fp16, kernel 7, stride 1`."""
+    """Shape, dtype and settings in a line: `1x96x56x56 fp16, kernel 7, stride 1`.
+
+    Without `shown` it leaves out settings that are off: 0, False or none.
+    """
     given = item.problem.settings
-    settings = [f"{name} {given[name]}" for name in (given if shown is None else shown)]
+    if shown is None:
+        shown = [name for name, value in given.items() if value not in (0, "none")]
+    settings = [f"{name} {given[name]}" for name in shown]
     shape = "x".join(map(str, item.problem.shape))
     return ", ".join([f"{shape} {dtype_name(item.problem.dtype)}", *settings])
 
