@@ -21,6 +21,7 @@ _PLACES: dict[str, str] = {
     "attention": "kernels.attention_cases:ATTENTION",
     "squeeze_excite": "kernels.gate_cases:SQUEEZE_EXCITE",
     "eca": "kernels.gate_cases:ECA",
+    "long_conv": "kernels.long_conv_cases:LONG_CONV",
     "gemm": "kernels.gemm_cases:GEMM",
     "pointwise_conv": "kernels.gemm_cases:POINTWISE_CONV",
     "dense_conv": "kernels.dense_conv_cases:DENSE_CONV",

@@ -24,6 +24,7 @@ OPERATIONS = (
     "attention",
     "squeeze_excite",
     "eca",
+    "long_conv",
 )
 
 
