@@ -102,3 +102,10 @@ def test_forcing_triton_names_the_shapes_and_what_is_served():
 def test_the_splits_cover_the_inner_dimension_once(rows, columns, inner):
     plan = w4_plan((8, 0), rows, columns, inner)
     assert (plan.splits - 1) * plan.split_inner < inner <= plan.splits * plan.split_inner
+
+
+def test_few_rows_take_low_blocks_on_every_device():
+    for capability in ((8, 0), (9, 0), (12, 0)):
+        heights = [w4_plan(capability, rows, 4096, 4096).blocks.rows for rows in (1, 64, 4096)]
+        assert heights == sorted(heights)
+        assert heights[0] == 16
