@@ -26,8 +26,7 @@ from kernels.recompute import with_plain_gradients
 _MODULE = "kernels.elementwise_triton"
 _SERVED = (
     "the Triton kernel serves non-empty float32, float16 and bfloat16 tensors on a CUDA device of "
-    "compute capability 8.0 or later (or on the CPU under TRITON_INTERPRET=1), fewer than 2^31 "
-    "lines of neighbouring values"
+    "compute capability 8.0 or later (or on the CPU under TRITON_INTERPRET=1)"
 )
 
 

@@ -42,8 +42,7 @@ def long_conv(
     holds the negative lags at its end, as SGConv (arXiv 2210.09298) has them. Causal:
     y[t] = Σ x[s] k[t - s] + bias over s ≤ t. A kernel that is an outer product over an image is one
     such convolution along each side. Differentiable once in all tensors; the gradient of the kernel
-    is torch's Fourier transform. A NaN in `x` reaches its whole sequence, and from Triton perhaps
-    the sequence beside it in the batch.
+    is torch's Fourier transform. What is not finite in `x` makes its whole sequence NaN.
 
     Args:
         x: Input, `[B, C, L]`; contiguous memory saves a copy.

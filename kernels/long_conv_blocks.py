@@ -39,7 +39,7 @@ class Blocks:
 # make the fewest multiplications; 32 x 32 spills in float32. Chosen from code compiled for sm_80
 # and sm_90, not by timing: no spills. Twice the longest size spilled in every split tried.
 _TABLE: dict[tuple[tuple[int, int], str, int], tuple[int, int, int]] = {
-    ((0, 0), "half", 256): (16, 16, 1),
+    ((0, 0), "half", 256): (16, 16, 2),
     ((0, 0), "half", 512): (16, 32, 2),
     ((0, 0), "half", 1024): (32, 32, 4),
     ((0, 0), "half", 2048): (32, 64, 8),

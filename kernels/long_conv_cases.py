@@ -19,6 +19,7 @@ def _make(
     *,
     transposed: bool = False,
     has_bias: bool = True,
+    extreme: float | None = None,
     **settings: Any,
 ) -> Make:
     """Describe random inputs."""
@@ -29,6 +30,8 @@ def _make(
 
         batch, channels, length = shape
         x = draw(batch, length, channels).transpose(1, 2) if transposed else draw(*shape)
+        if extreme is not None:
+            x[0, 0, 2] = extreme
         arguments: Arguments = {"x": x, "kernel": draw(channels, taps), **settings}
         return arguments | ({"bias": draw(channels)} if has_bias else {})
 
@@ -67,6 +70,15 @@ _CASES = (
         why="every dtype",
         make=_make((2, 2, 30), 60),
         interpreted=SERVED_DTYPES,
+    ),
+    *(
+        Case(
+            name=str(value),
+            why="spoils its sequence, and not the one that shares its transform",
+            make=_make((2, 2, 6), 12, extreme=value),
+            gradients=False,
+        )
+        for value in (float("nan"), float("inf"))
     ),
 )
 

@@ -80,6 +80,12 @@ def long_conv_kernel(
         other_mask = time < length * tl.minimum(batch - 2 * pair - 1, 1)
         real = tl.load(x_ptr + offset, mask=mask, other=0.0).to(tl.float32)
         imag = tl.load(x_ptr + other, mask=other_mask, other=0.0).to(tl.float32)
+        # What is not finite spoils its own sequence, and must not reach its partner.
+        spoilt_real, spoilt_imag = real * 0.0, imag * 0.0
+        real = tl.where(spoilt_real == 0.0, real, 0.0)
+        imag = tl.where(spoilt_imag == 0.0, imag, 0.0)
+        real_offset = bias + tl.sum(tl.sum(spoilt_real, axis=1), axis=0)
+        imag_offset = bias + tl.sum(tl.sum(spoilt_imag, axis=1), axis=0)
 
         a_real = tl.dot(f1_real, real, input_precision=PRECISION)
         a_real -= tl.dot(f1_imag, imag, input_precision=PRECISION)
@@ -115,8 +121,8 @@ def long_conv_kernel(
         a_imag -= tl.dot(f1_imag, real, input_precision=PRECISION)
 
         y_type = y_ptr.dtype.element_ty
-        tl.store(y_ptr + offset, (a_real + bias).to(y_type), mask=mask)
-        tl.store(y_ptr + other, (a_imag + bias).to(y_type), mask=other_mask)
+        tl.store(y_ptr + offset, (a_real + real_offset).to(y_type), mask=mask)
+        tl.store(y_ptr + other, (a_imag + imag_offset).to(y_type), mask=other_mask)
 
 
 def long_conv_triton(x: Tensor, kernel: Tensor, bias: Tensor | None, *, causal: bool) -> Tensor:
