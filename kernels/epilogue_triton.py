@@ -2,7 +2,8 @@
 
 One function for all of them, and the kernel that adds up the parts of a sum whose inner dimension
 was split over programs. The parts are added in their order, so a sum is the same on every run.
-An argument that is None leaves its step out of the compiled code.
+An argument that is None leaves its step out of the compiled code. An integer that is 1 becomes a
+constant too: hence tl.cast, which takes both, where a tensor would have .to.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def finish(
     if residual_ptr is not None:
         total += tl.load(residual_ptr + offset, mask=mask, other=0.0).to(tl.float32)
     if y_inverse is not None:
-        zero = 0.0 if y_zero is None else y_zero.to(tl.float32)
+        zero = 0.0 if y_zero is None else tl.cast(y_zero, tl.float32)
         total = tl.minimum(tl.maximum(total * y_inverse, -128.0 - zero), 127.0 - zero)
         # Adding 1.5 * 2^23 leaves no bits for a fraction: rounds half to even, as torch does.
         total = (total + 12582912.0) - 12582912.0 + zero
@@ -96,7 +97,7 @@ def split_sum_kernel(
 ) -> None:
     """Add up the parts of BLOCK sums, in their order, and finish them."""
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    size = rows.to(tl.int64) * columns
+    size = tl.cast(rows, tl.int64) * columns
     mask = place < size
     total = tl.zeros((BLOCK,), partial_ptr.dtype.element_ty)
     for split in range(splits):

@@ -97,13 +97,13 @@ def gemm_kernel(
         a_step = INNER
     else:
         a_ptrs = a_ptr + (step.to(tl.int64) * a_stride)[None, :] + row[:, None]
-        a_step = a_stride.to(tl.int64) * INNER
+        a_step = tl.cast(a_stride, tl.int64) * INNER
     if B_INNER_LAST:
         b_ptrs = b_ptr + (column.to(tl.int64) * b_stride)[None, :] + step[:, None]
         b_step = INNER
     else:
         b_ptrs = b_ptr + (step.to(tl.int64) * b_stride)[:, None] + column[None, :]
-        b_step = b_stride.to(tl.int64) * INNER
+        b_step = tl.cast(b_stride, tl.int64) * INNER
 
     row_mask = (row < rows)[:, None]
     column_mask = (column < columns)[None, :]
