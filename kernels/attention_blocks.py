@@ -31,10 +31,10 @@ class Blocks:
 
 # (operation, earliest compute capability, precision, most features, whether a bias is added (None:
 # either), most queries and keys) -> queries, keys, warps, stages. A bias costs registers, as each
-# of its values has an address. Up to 64 queries and keys, as in a window, take one block. Chosen
+# of its values has an address. Up to 64 queries, as in a window, take one block. Chosen
 # from code compiled for sm_80 and sm_90, not by timing: the largest blocks without spills.
 _TABLE: dict[tuple[str, tuple[int, int], str, int, bool | None, int], tuple[int, int, int, int]] = {
-    ("forward", (0, 0), "half", 64, None, 64): (64, 64, 8, 2),
+    ("forward", (0, 0), "half", 64, None, 64): (64, 32, 4, 2),
     ("forward", (0, 0), "half", 64, False, 2**31): (128, 64, 4, 3),
     ("forward", (0, 0), "half", 64, True, 2**31): (128, 32, 8, 2),
     ("forward", (0, 0), "half", 128, None, 2**31): (64, 64, 8, 2),
