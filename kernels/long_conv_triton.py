@@ -75,7 +75,7 @@ def long_conv_kernel(
     pairs = tl.cdiv(batch, 2)
     for pair in range(first_pair, tl.minimum(first_pair + pairs_per_program, pairs)):
         offset = (2 * pair * channels + channel) * length + time
-        other = offset + channels.to(tl.int64) * length
+        other = ((2 * pair + 1) * channels + channel) * length + time
         # The last of an odd number of sequences is alone.
         other_mask = time < length * tl.minimum(batch - 2 * pair - 1, 1)
         real = tl.load(x_ptr + offset, mask=mask, other=0.0).to(tl.float32)
