@@ -14,8 +14,6 @@ Range = tuple[int, int]
 """First and last, both included."""
 _KINDS = ("copies", "targets", "modes")
 """Numbers of copies are cut first: all else varies little once the depths are known."""
-_FEW = 3
-"""Totals that a box may span before anything else is cut: they decide what depth costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +56,15 @@ class Box:
                     yield high - low, kind, index
 
     def cut(
-        self, designs: Sequence[Design], weights: Sequence[float], mixed: Collection[int] = ()
+        self,
+        designs: Sequence[Design],
+        weights: Sequence[float],
+        mixed: Collection[int] = (),
+        few: float = math.inf,
     ) -> tuple[Box, Box]:
         """Two boxes that share nothing, cut where weighted designs of this box disagree most.
+
+        The total is cut first, while it spans `few` or more: it decides what depth costs.
 
         Where they agree on everything, the longest range is halved. The modes of `mixed` layers,
         whose copies may be of several, are never cut. Designs outside the box say nothing.
@@ -68,7 +72,7 @@ class Box:
         here = [index for index, design in enumerate(designs) if self.holds(design)]
         designs, weights = [designs[i] for i in here], [weights[i] for i in here]
         totals = [self.sum_of(design) for design in designs]
-        if self.total[1] - self.total[0] >= _FEW or len(set(totals)) > 1:
+        if self.total[1] - self.total[0] >= few:
             middle = np.average(totals, weights=weights) if designs else sum(self.total) / 2
             return self._parted(int(min(max(middle // 1, self.total[0]), self.total[1] - 1)))
         for kind in _KINDS if designs else ():

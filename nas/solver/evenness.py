@@ -36,6 +36,8 @@ class Evenness:
     constant: float
     curve: float
     slope: float
+    looseness: float = 0.0
+    """How far it may lie below what it stands for, as S is only known to be in a range."""
 
     def of(self, depths: Iterable[float]) -> float:
         """The lower bound for some depths."""
@@ -85,7 +87,8 @@ def evenness(penalty: float, depths: Sequence[Ends], total: Ends, spread: float)
     # f' at the point of contact, and the tangent's height at q = 0.
     rise = penalty * math.exp(turn) / (2 * turn * most)
     height = penalty * math.exp(turn) - rise * turn**2 * most
-    return Evenness(height + rise * low * high / least, rise, rise * (low + high) / least)
+    loose = rise * (high - low) ** 2 / (4 * least)
+    return Evenness(height + rise * low * high / least, rise, rise * (low + high) / least, loose)
 
 
 def spread(depths: Sequence[float]) -> float:

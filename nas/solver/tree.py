@@ -22,10 +22,12 @@ from nas.solver.programme import Design, Programme, Step
 from nas.solver.solution import Progress, Solution
 from nas.solver.survivors import survivors
 
-_FIRST = 12
+_FIRST = 20
 """Relaxations of the whole at a time."""
 _STEPS = 12
 """Relaxations of a box that was cut."""
+_LOOSE = 0.1
+"""Of what a bound must still fall, how much the penalty may be taken too small for."""
 _BLENDED = 2
 """Designs of a box whose copies are shared out."""
 _POOL = 50
@@ -182,8 +184,21 @@ class Search:
     def step(self) -> None:
         """Cut the box with the largest bound."""
         part = heapq.heappop(self.parts)
-        for box in part.box.cut(part.designs, part.weights, self.mixed):
+        for box in part.box.cut(part.designs, part.weights, self.mixed, self._few(part)):
             self._bound(box, part.prices, part.moved, part.designs, part.bound, steps=_STEPS)
+
+    def _few(self, part: _Part) -> float:
+        """Totals that a box may span: as many as there are, unless the penalty's bound is loose."""
+        even = self.relaxation.evenness(part.box, part.moved.spread)
+        if even is None or not part.designs:
+            return math.inf
+        programme = self.programme
+        paid = np.average(
+            [programme.unevenness(programme.depths(design)) for design in part.designs],
+            weights=part.weights,
+        )
+        loose = min(even.looseness, float(paid) - self.relaxation.least_penalty(part.box))
+        return 1.0 if loose > _LOOSE * (part.bound - self.goal) else math.inf
 
     def _bound(
         self,
