@@ -25,7 +25,7 @@ from hwprofile.alone import READS, AloneModel
 from hwprofile.conv_fp32 import ConvShape
 from hwprofile.device import Target
 from hwprofile.estimate import Estimate
-from hwprofile.kernel import SCHEMES, Kernel
+from hwprofile.kernel import SCHEMES, SOFTMAX_FLOPS, Kernel
 
 ADDED = ("predicted_ms", "low_ms", "high_ms")
 """Columns that pricing adds."""
@@ -39,12 +39,13 @@ _ROWWISE = {
     "softmax": "softmax",
 }
 _POOLS = ("max_pool2d", "avg_pool2d")
+_WHOLE = ("attention", "global_avg_pool2d")
 _BINARY = ("add", "sub", "mul", "div", "pow")
 _UNARY = (
     *("addu", "subu", "mulu", "divu", "powu"),
     *("relu", "leaky_relu", "gelu", "tanh", "silu", "sigmoid", "exp", "sqrt", "hardswish"),
 )
-OPS: tuple[str, ...] = (*_PRODUCTS, *_CONVS, *_BINARY, *_UNARY, *_ROWWISE, *_POOLS)
+OPS: tuple[str, ...] = (*_PRODUCTS, *_CONVS, *_BINARY, *_UNARY, *_ROWWISE, *_POOLS, *_WHOLE)
 """Operators that a table may name. `add` takes two tensors, `addu` a tensor and a number."""
 
 SIZES: dict[str, tuple[str, ...]] = {
@@ -59,8 +60,11 @@ SIZES: dict[str, tuple[str, ...]] = {
         ("b", "input_channel", "kernel_size", "input_size", "stride", "padding"),
     ),
     **dict.fromkeys((*_BINARY, *_UNARY, *_ROWWISE), ("b", "h")),
+    "attention": ("b", "m", "n", "k"),
+    "global_avg_pool2d": ("b", "input_channel", "input_size"),
 }
-"""Columns of sizes by operator: `[b, h]` elements, or `b` rows of `h`; square images."""
+"""Columns of sizes by operator: `[b, h]` elements, or `b` rows of `h`; square images; attention of
+`m` queries of `n` features over `k` keys in each of `b` heads."""
 
 _ELEMENT_BYTES = {"fp32": 4}
 # Operations an element, where arithmetic may bind: the measured rates of `pow` and `powu` on A100
@@ -154,18 +158,35 @@ class _Pricer:
 
     def _price(self, op: str, scheme: str, sizes: dict[str, int], board: str | None) -> Estimate:
         alone = self._alone if scheme == "fp32" else None
-        if op in _PRODUCTS:
-            return self._target.price(_product(op, scheme, sizes))
-        if op in _CONVS or op in _POOLS:
-            shape = _conv_shape(op, sizes)
-            if alone is not None and op in ("conv", "conv2d"):
-                return alone.conv(shape)
-            kernel = _pool(scheme, shape) if op in _POOLS else _convolution(scheme, shape)
-            return self._target.price(kernel)
-        op = _ROWWISE.get(op, op)
-        if alone is not None and alone.knows(op):
-            return alone.stream(op, sizes["b"], sizes["h"], board)
-        return self._target.price(_stream(op, scheme, sizes["b"], sizes["h"]))
+        if alone is not None and op in ("conv", "conv2d"):
+            return alone.conv(_conv_shape(op, sizes))
+        if alone is not None and alone.knows(_ROWWISE.get(op, op)):
+            return alone.stream(_ROWWISE.get(op, op), sizes["b"], sizes["h"], board)
+        return self._target.price(kernel_of(op, scheme, sizes))
+
+
+def kernel_of(op: str, scheme: str, sizes: Mapping[str, int]) -> Kernel:
+    """The launch that a row stands for.
+
+    Args:
+        op: one of `OPS`.
+        scheme: one of `SCHEMES`.
+        sizes: those of `SIZES[op]`, and `groups`: of a `bmm` with `b` multiplied in.
+
+    Raises:
+        KernelTableError: the sizes of a convolution or pool do not go together.
+    """
+    if op in _PRODUCTS:
+        return _product(op, scheme, sizes)
+    if op == "attention":
+        return _attention(scheme, sizes)
+    if op == "global_avg_pool2d":
+        return _reduction(scheme, sizes)
+    if op in _POOLS:
+        return _pool(scheme, _conv_shape(op, sizes))
+    if op in _CONVS:
+        return _convolution(scheme, _conv_shape(op, sizes))
+    return _stream(_ROWWISE.get(op, op), scheme, sizes["b"], sizes["h"])
 
 
 def _product(op: str, scheme: str, sizes: Mapping[str, int]) -> Kernel:
@@ -235,6 +256,38 @@ def _pool(scheme: str, shape: ConvShape) -> Kernel:
         flops=out * shape.kernel**2,
         read_bytes=shape.batch * shape.size**2 * shape.c_in * width,
         write_bytes=out * width,
+    )
+
+
+def _attention(scheme: str, sizes: Mapping[str, int]) -> Kernel:
+    heads, m, n, k = (sizes[name] for name in ("b", "m", "n", "k"))
+    width = _ELEMENT_BYTES.get(scheme, 2)
+    return Kernel(
+        op="other",
+        scheme=scheme,
+        m=m,
+        n=n,
+        k=k,
+        groups=heads,
+        flops=heads * m * k * (4 * n + SOFTMAX_FLOPS),
+        read_bytes=heads * (m + 2 * k) * n * width,
+        write_bytes=heads * m * n * width,
+        detail="attention",
+    )
+
+
+def _reduction(scheme: str, sizes: Mapping[str, int]) -> Kernel:
+    rows, columns = sizes["b"] * sizes["input_channel"], sizes["input_size"] ** 2
+    width = _ELEMENT_BYTES.get(scheme, 2)
+    return Kernel(
+        op="reduce",
+        scheme=scheme,
+        m=rows,
+        n=columns,
+        flops=rows * columns,
+        read_bytes=rows * columns * width,
+        write_bytes=rows * width,
+        detail="global_avg_pool2d",
     )
 
 

@@ -8,10 +8,20 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from nas.commands import export, kernels, predict, resume, scale, search, spaces, targets
+from nas.commands import (
+    export,
+    kernels,
+    predict,
+    profile,
+    resume,
+    scale,
+    search,
+    spaces,
+    targets,
+)
 from nas.names import NameClashError, check_names
 
-COMMANDS = (search, resume, spaces, targets, predict, scale, kernels, export)
+COMMANDS = (search, resume, spaces, targets, predict, profile, scale, kernels, export)
 USAGE, FAULT, INTERRUPTED = 2, 1, 130
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hwprofile.device import DeviceFileError, UnknownTargetError
 from hwprofile.kernel_table import KernelTableError
+from hwprofile.profile_table import ProfileError
 from hwprofile.trace import TraceError
 from kernels.catalogue import UnknownOperationError
 from kernels.check_process import CheckProcessError
@@ -60,6 +61,7 @@ USER_FAULTS = (
     NoFeasibleError,
     OSError,
     PredictorFault,
+    ProfileError,
     RecordError,
     ScaleError,
     ShapeError,

@@ -11,13 +11,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
-from xml.sax.saxutils import escape
 
 from nas.report.certificate import NAMES, amount
+from nas.report.plot import Place, line, nice, number, row, svg, text
 
 _WIDTH, _HEIGHT = 680.0, 440.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 84.0, 24.0, 58.0, 66.0
-_FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 _TICK = 5.0
 _STYLE = (
     "<style>.paper{fill:#fff}text{fill:#1b1f27}.pale{fill:#5b6472}.grid{stroke:#e3e6eb}"
@@ -25,9 +24,6 @@ _STYLE = (
     ".score{stroke:#2563c9;stroke-width:2}.dot{fill:#2563c9}.top{stroke:#4b5563;stroke-width:1.4}"
     ".line{fill:none}</style>"
 )
-
-Place = tuple[float, float]
-"""x and y."""
 
 
 def front_svg(front: Mapping[str, Any], title: str) -> str:
@@ -43,20 +39,16 @@ def front_svg(front: Mapping[str, Any], title: str) -> str:
     points = [point for point in front["points"] if point["score"] is not None]
     said = "score (nats) of the best design found, and the bound that no design exceeds"
     body = [
-        f'<rect class="paper" width="{_n(_WIDTH)}" height="{_n(_HEIGHT)}"/>',
-        _text(_LEFT, 26, title, size=16, weight=600),
-        _text(_LEFT, 44, said, size=12, pale=True),
+        f'<rect class="paper" width="{number(_WIDTH)}" height="{number(_HEIGHT)}"/>',
+        text(_LEFT, 26, title, size=16, weight=600),
+        text(_LEFT, 44, said, size=12, pale=True),
         *(_drawn(front["name"], points) if points else _nothing()),
     ]
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_n(_WIDTH)}" height="{_n(_HEIGHT)}" '
-        f'viewBox="0 0 {_n(_WIDTH)} {_n(_HEIGHT)}" role="img" font-family="{_FONT}">'
-    )
-    return "\n".join([head, f"<title>{escape(title)}</title>", _STYLE, *body, "</svg>", ""])
+    return svg(_WIDTH, _HEIGHT, title, _STYLE, body)
 
 
 def _nothing() -> Iterator[str]:
-    yield _text(_WIDTH / 2, _HEIGHT / 2, "no design was found under any limit", anchor="middle")
+    yield text(_WIDTH / 2, _HEIGHT / 2, "no design was found under any limit", anchor="middle")
 
 
 def _drawn(name: str, points: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -72,27 +64,27 @@ def _drawn(name: str, points: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         rise = axes.place(max(before["limit"], point["used"]), point["score"])[0]
         low += [(rise, low[-1][1]), (rise, y), (x, y)]
     high = [bounds[0], *(p for a, b in pairwise(bounds) for p in ((a[0], b[1]), b))]
-    yield f'<polygon class="band" points="{_row([*low, *reversed(high)])}"/>'
-    yield f'<polyline class="line bound" points="{_row(high)}"/>'
-    yield f'<polyline class="line score" points="{_row(low)}"/>'
+    yield f'<polygon class="band" points="{row([*low, *reversed(high)])}"/>'
+    yield f'<polyline class="line bound" points="{row(high)}"/>'
+    yield f'<polyline class="line score" points="{row(low)}"/>'
     for (x, y), (_, top) in zip(scores, bounds, strict=True):
-        yield _line("top", (x - _TICK, top), (x + _TICK, top))
-        yield f'<circle class="dot" cx="{_n(x)}" cy="{_n(y)}" r="3.6"/>'
+        yield line("top", (x - _TICK, top), (x + _TICK, top))
+        yield f'<circle class="dot" cx="{number(x)}" cy="{number(y)}" r="3.6"/>'
     yield from _legend()
 
 
 def _legend() -> Iterator[str]:
     x, y = _LEFT + 16, _TOP + 20
-    yield _line("score", (x, y), (x + 26, y))
-    yield f'<circle class="dot" cx="{_n(x + 13)}" cy="{_n(y)}" r="3.6"/>'
-    yield _text(x + 34, y + 4, "design found")
+    yield line("score", (x, y), (x + 26, y))
+    yield f'<circle class="dot" cx="{number(x + 13)}" cy="{number(y)}" r="3.6"/>'
+    yield text(x + 34, y + 4, "design found")
     y += 20
-    yield _line("bound", (x, y), (x + 26, y))
-    yield _line("top", (x + 13 - _TICK, y), (x + 13 + _TICK, y))
-    yield _text(x + 34, y + 4, "proven bound")
+    yield line("bound", (x, y), (x + 26, y))
+    yield line("top", (x + 13 - _TICK, y), (x + 13 + _TICK, y))
+    yield text(x + 34, y + 4, "proven bound")
     y += 20
-    yield f'<rect class="band" x="{_n(x)}" y="{_n(y - 6)}" width="26" height="12"/>'
-    yield _text(x + 34, y + 4, "where the best score lies")
+    yield f'<rect class="band" x="{number(x)}" y="{number(y - 6)}" width="26" height="12"/>'
+    yield text(x + 34, y + 4, "where the best score lies")
 
 
 class _Axes:
@@ -101,7 +93,7 @@ class _Axes:
     def __init__(self, limits: Sequence[float], scores: Sequence[float]) -> None:
         self.limits = limits
         self._x = math.log(limits[0]), math.log(limits[-1])
-        step = _nice((max(scores) - min(scores)) / 5 or max(1.0, abs(scores[0]) / 5))
+        step = nice((max(scores) - min(scores)) / 5 or max(1.0, abs(scores[0]) / 5))
         self._step = step
         self._y = math.floor(min(scores) / step) * step, math.ceil(max(scores) / step) * step
 
@@ -121,61 +113,24 @@ class _Axes:
         score = below
         while score <= above + self._step / 2:
             y = self.place(self.limits[0], score)[1]
-            yield _line("grid", (left, y), (right, y))
-            yield _text(left - 8, y + 4, f"{score:,.10g}", anchor="end")
+            yield line("grid", (left, y), (right, y))
+            yield text(left - 8, y + 4, f"{score:,.10g}", anchor="end")
             score += self._step
-        yield _line("axis", (left, ground), (right, ground))
+        yield line("axis", (left, ground), (right, ground))
         end = -math.inf
         for limit in self.limits:
             x = self.place(limit, below)[0]
-            yield _line("axis", (x, ground), (x, ground + _TICK))
+            yield line("axis", (x, ground), (x, ground + _TICK))
             said = amount(name, limit).removesuffix(" ms")
             if x - 3.6 * len(said) > end:  # labels do not overlap
-                yield _text(x, ground + 20, said, anchor="middle")
+                yield text(x, ground + 20, said, anchor="middle")
                 end = x + 3.6 * len(said) + 4
         unit = " (ms, upper end of its range)" if name == "high_ms" else ""
-        yield _text(
+        yield text(
             (left + right) / 2, ground + 46, f"limit on {NAMES[name]}{unit}", anchor="middle"
         )
         middle = (_TOP + ground) / 2
         yield (
-            f'<text transform="translate(20,{_n(middle)}) rotate(-90)" text-anchor="middle" '
+            f'<text transform="translate(20,{number(middle)}) rotate(-90)" text-anchor="middle" '
             'font-size="12">score (nats)</text>'
         )
-
-
-def _nice(step: float) -> float:
-    """The next larger of 1, 2 and 5 times a power of ten."""
-    power = 10.0 ** math.floor(math.log10(step))
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= step * (1 - 1e-9))
-
-
-def _line(name: str, start: Place, end: Place) -> str:
-    (x1, y1), (x2, y2) = start, end
-    return f'<line class="{name}" x1="{_n(x1)}" y1="{_n(y1)}" x2="{_n(x2)}" y2="{_n(y2)}"/>'
-
-
-def _text(
-    x: float,
-    y: float,
-    said: str,
-    *,
-    size: int = 12,
-    weight: int = 400,
-    anchor: str = "start",
-    pale: bool = False,
-) -> str:
-    name = ' class="pale"' if pale else ""
-    return (
-        f'<text{name} x="{_n(x)}" y="{_n(y)}" font-size="{size}" font-weight="{weight}" '
-        f'text-anchor="{anchor}">{escape(said)}</text>'
-    )
-
-
-def _row(places: Sequence[Place]) -> str:
-    return " ".join(f"{_n(x)},{_n(y)}" for x, y in places)
-
-
-def _n(value: float) -> str:
-    """A length without needless digits."""
-    return f"{value:.2f}".rstrip("0").rstrip(".") if value else "0"
