@@ -54,7 +54,7 @@ class Timer(Protocol):
 
         Args:
             calls: by name, each made at least once before it is timed.
-            seconds: about how long each call is timed; slow ones get one to three samples all the same.
+            seconds: about how long each call is timed; slow ones get 1 to 3 samples anyway.
         """
         ...
 
