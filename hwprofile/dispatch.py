@@ -136,6 +136,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Record one operation and return its result on the meta device."""
         rule, kwargs = rule_of(func), kwargs or {}
+        if rule.meaning is not None:
+            with self:
+                return rule.meaning(*args, **kwargs)
         if rule.decompose:
             with self:
                 return func.decompose(*args, **kwargs)

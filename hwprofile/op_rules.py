@@ -86,6 +86,9 @@ class OpRule:
     """Quick way to the result, or None for torch's own."""
     macs: MacRule | None
     """Multiply-adds, or None for none."""
+    meaning: Callable[..., torch.Tensor] | None
+    """For an operator of this project: the torch operations that its one launch does, which are
+    recorded in its place."""
 
 
 def rule_of(func: torch._ops.OpOverload) -> OpRule:
@@ -127,7 +130,17 @@ def _make_rule(func: torch._ops.OpOverload) -> OpRule:
         convolves=convolves,
         shape=RULES.get(name, like_first if name in UNARY else None),
         macs=_MACS.get(name),
+        meaning=_meaning(func),
     )
+
+
+def _meaning(func: torch._ops.OpOverload) -> Callable[..., torch.Tensor] | None:
+    if func.namespace != "nas":
+        return None
+    # Not needed, and not loaded, where no module has such an operator.
+    from kernels.library import MEANINGS
+
+    return MEANINGS.get(func)
 
 
 def _defaults(func: torch._ops.OpOverload) -> dict[str, Attribute]:

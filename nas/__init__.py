@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nas.export.folder import load
+    from nas.rewrite.optimize import optimize
 
-__all__ = ["load"]
+__all__ = ["load", "optimize"]
 
 
 def __getattr__(name: str) -> object:
@@ -16,4 +17,8 @@ def __getattr__(name: str) -> object:
         from nas.export.folder import load
 
         return load
+    if name == "optimize":
+        from nas.rewrite.optimize import optimize
+
+        return optimize
     raise AttributeError(f"module 'nas' has no attribute '{name}'")

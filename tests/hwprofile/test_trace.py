@@ -378,3 +378,22 @@ def test_splice_and_chain_refuse_what_does_not_fit() -> None:
     named = chain([trace(nn.Linear(4, 4), (2, 4))] * 2, paths=["stem", "head"])
     assert [c.path for c in named.calls] == ["stem", "head"]
     assert named.param_count == 40
+
+
+def test_an_operator_of_this_project_is_recorded_as_what_its_launch_does() -> None:
+    from kernels.library import OPERATORS
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(8, 1, 5, 5))
+            self.bias = nn.Parameter(torch.ones(8))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return OPERATORS["depthwise_conv2d"](x, self.weight, self.bias, x, activation="gelu")
+
+    for dtype in (torch.float32, torch.float16):
+        record = trace(Layer().to(dtype), (2, 8, 6, 6))
+        assert [call.op for call in record.calls] == ["convolution", "gelu", "add"]
+        assert record.macs == 2 * 8 * 36 * 25
+        assert record.output_shapes == ((2, 8, 6, 6),)
