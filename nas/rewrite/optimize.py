@@ -52,8 +52,8 @@ def optimize(
             values than random ones. None: an image of 224 or 32 pixels or a row of features, as the
             first layer takes.
         target: the GPU that the network will run on, as in `nas kernels inspect`, or `cpu`, for
-            which batch norms are folded and nothing else, as torch is faster there than the
-            operators' plain versions. None takes the operators whatever the device.
+            which batch norms are folded and nothing else, as the operators are torch's own
+            operations there. None takes the operators whatever the device.
         tolerance: largest difference allowed, as a share of the largest value; None: by dtype,
             `nas.rewrite.check.TOLERANCES`.
         seed: of the random inputs.
@@ -69,7 +69,7 @@ def optimize(
     _refuse_training(module)
     refused = None
     if target == "cpu":
-        refused = "torch is faster on CPUs"
+        refused = "on a CPU the operators are torch's own operations"
     elif target is not None:
         gpu_target(target)
     first = next(module.parameters(), torch.zeros(()))
