@@ -49,6 +49,12 @@ class Box:
         """Whether no two designs of it differ, but for the modes of `mixed` layers."""
         return not any(length for length, _, _ in self._lengths(mixed))
 
+    def first(self) -> Design:
+        """The design with the first of each range, whether or not their total is in the box."""
+        sources = (0, *(low for low, _ in self.targets))
+        ranges = zip(sources, self.targets, self.modes, self.copies, strict=False)
+        return tuple(Step(a, b[0], m[0], n[0]) for a, b, m, n in ranges)
+
     def _lengths(self, mixed: Collection[int]) -> Iterator[tuple[int, str, int]]:
         for kind in _KINDS:
             for index, (low, high) in enumerate(getattr(self, kind)):

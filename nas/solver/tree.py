@@ -234,6 +234,9 @@ class Search:
             if bound > goal:
                 box, dropped = box.shrunk(found.states, found.modes, goal)
                 self.dropped = max(self.dropped, dropped)
+            if box.single():
+                self.offer(box.first(), polish=False)
+                return
         self._push(bound, box, tight)
 
     def _push(self, bound: float, box: Box, tight: Tightened) -> None:
