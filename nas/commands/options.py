@@ -44,6 +44,18 @@ size = argument(parse_bytes)
 limit = argument(parse_limit)
 
 
+def add_value(
+    parser: argparse.ArgumentParser,
+    name: str,
+    metavar: str,
+    parse: Callable[[str], object],
+    said: str,
+    default: object = None,
+) -> None:
+    """An option that takes one value."""
+    parser.add_argument(name, metavar=metavar, type=parse, help=said, default=default)
+
+
 def add_target(
     parser: argparse.ArgumentParser, *, required: bool = True, default: str | None = None
 ) -> None:
