@@ -9,10 +9,12 @@ programmes are solved at once, as if they were the first cut of one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
+from typing import Unpack
 
 from nas.solver.coarse import Coarse, thin
-from nas.solver.programme import Design, Programme
+from nas.solver.options import Asked, Effort, Listener, Options, Within
+from nas.solver.programme import Programme
 from nas.solver.solution import Progress, Solution
 from nas.solver.tree import Best, Search
 
@@ -21,61 +23,46 @@ FEW = 64
 _FIRST = 0.35
 """Part of the time for that."""
 
-Listener = Callable[[Progress], None]
-
 
 def branch(
-    programme: Programme,
-    *,
-    gap: float = 1e-3,
-    seconds: float = 60.0,
-    seeds: Iterable[Design] = (),
-    mixed: Collection[int] = (),
-    listen: Listener | None = None,
-    without: Iterable[Design] = (),
+    programme: Programme, *, mixed: Collection[int] = (), **options: Unpack[Options]
 ) -> Solution:
     """Solve a programme.
 
     Args:
         programme: what to solve.
-        gap: stop where (bound - score) / score is proven to be at most this.
-        seconds: stop after about this long, with the gap that was reached.
-        seeds: designs to begin with.
         mixed: layers whose copies may be of several modes; the bound holds for such designs too.
-        listen: hears of the progress.
-        without: designs that do not count, as if they were not allowed.
+        options: see `Options`.
     """
-    best, end = Best(), time.perf_counter() + seconds
-    search = Search(programme, gap, mixed, best)
-    search.without = frozenset(without)
-    for seed in seeds:
+    asked = Asked(**options)
+    best, end = Best(), time.perf_counter() + asked.seconds
+    search = Search(programme, asked.gap, mixed, best)
+    search.without = frozenset(asked.without)
+    for seed in asked.seeds:
         search.offer(seed)
-    return _solve([search], gap, end, listen)[0]
+    return _solve([search], asked.gap, end, asked.listen)[0]
 
 
 def union(
     programmes: Sequence[Programme],
     mixed: Sequence[Collection[int]],
-    *,
-    gap: float = 1e-3,
-    seconds: float = 60.0,
-    listen: Listener | None = None,
+    **effort: Unpack[Effort],
 ) -> list[Solution]:
     """Solve several programmes as one: each is cut only as far as the best design of all asks.
 
     Args:
         programmes: what to solve.
         mixed: as in `branch`, of each.
-        gap: between the largest of all bounds and the best score.
-        seconds: stop after about this long.
-        listen: hears of the progress of all together.
+        effort: see `Effort`; the gap is that between the largest of all bounds and the best
+            score, the progress that of all together.
 
     Returns:
         One solution for each programme, with its own designs and bound.
     """
-    best, end = Best(), time.perf_counter() + seconds
-    searches = [Search(p, gap, m, best) for p, m in zip(programmes, mixed, strict=True)]
-    return _solve(searches, gap, end, listen)
+    asked = Within(**effort)
+    best, end = Best(), time.perf_counter() + asked.seconds
+    searches = [Search(p, asked.gap, m, best) for p, m in zip(programmes, mixed, strict=True)]
+    return _solve(searches, asked.gap, end, asked.listen)
 
 
 def _solve(

@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Unpack
 
 from nas.solver.box import whole
-from nas.solver.branch import Listener
 from nas.solver.ceiling import ceiled, opened
 from nas.solver.lagrange import Prices, Relaxation
+from nas.solver.options import Effort, Within
 from nas.solver.programme import Ceiling, Design, Programme
 from nas.solver.solution import Solution
 from nas.solver.solve import Solver, solve
@@ -57,10 +58,8 @@ def front(
     limits: Iterable[float],
     *,
     solver: str | Solver = "auto",
-    gap: float = 1e-3,
-    seconds: float = 60.0,
     seeds: Iterable[Design] = (),
-    listen: Listener | None = None,
+    **effort: Unpack[Effort],
 ) -> list[Point]:
     """Best designs by bound on a resource, the tightest first; scores and bounds never fall.
 
@@ -71,10 +70,8 @@ def front(
         resource: its name.
         limits: bounds above 0.
         solver: a name in `nas.solver.solve.SOLVERS`, or what solves.
-        gap: for each.
-        seconds: for all of them together.
         seeds: designs to begin with under every bound; they need not keep it.
-        listen: hears of the progress of each.
+        effort: see `Effort`; the gap is for each, the seconds are for all of them together.
 
     Raises:
         ValueError: the programme does not bound such a resource.
@@ -85,9 +82,9 @@ def front(
             f"the front is over a resource that is bounded: {', '.join(names)}; got {resource!r}; "
             "set a bound on it first"
         )
-    place = names.index(resource)
+    asked, place = Within(**effort), names.index(resource)
     solver = partial(solve, solver=solver) if isinstance(solver, str) else solver
-    end = time.perf_counter() + seconds
+    end = time.perf_counter() + asked.seconds
     given, ordered = list(seeds), sorted(set(limits))
     points: list[Point] = []
     for index, limit in enumerate(ordered):
@@ -99,10 +96,10 @@ def front(
         begin = [before.design] if before is not None and before.design is not None else []
         solution = solver(
             bounded,
-            gap=gap,
+            gap=asked.gap,
             seconds=left / (len(ordered) - index),
             seeds=[*begin, *given],
-            listen=listen,
+            listen=asked.listen,
         )
         if before is not None:
             solution = _raised(solution, before)
@@ -112,7 +109,7 @@ def front(
         elif solution.design is not None:
             used = bounded.figures(solution.design).used[place]
         points.append(Point(limit=limit, used=used, solution=solution))
-    return _lowered(points, gap)
+    return _lowered(points, asked.gap)
 
 
 def within(programme: Programme, resource: str, limit: float) -> Programme:

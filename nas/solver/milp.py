@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from typing import Unpack
 
 import numpy as np
 from scipy.optimize import OptimizeResult
 from scipy.optimize import milp as solve_milp
 
-from nas.solver.branch import Listener
 from nas.solver.linear import Linear, combinations_of
+from nas.solver.options import Asked, Listener, Options
 from nas.solver.polish import improve
 from nas.solver.programme import Design, Programme
 from nas.solver.solution import Progress, Solution
@@ -31,38 +31,26 @@ class TooLargeError(ValueError):
     """A programme has more combinations than a mixed-integer programme may hold."""
 
 
-def milp(
-    programme: Programme,
-    *,
-    gap: float = 1e-3,
-    seconds: float = 60.0,
-    seeds: Iterable[Design] = (),
-    listen: Listener | None = None,
-    without: Iterable[Design] = (),
-) -> Solution:
+def milp(programme: Programme, **options: Unpack[Options]) -> Solution:
     """Solve a programme.
 
     Args:
         programme: what to solve.
-        gap: stop where (bound - score) / score is proven to be at most this; `PRECISION` at least.
-        seconds: stop after about this long, with the gap that was reached.
-        seeds: designs to begin with.
-        listen: hears of the progress.
-        without: designs that do not count, as if they were not allowed.
+        options: see `Options`; the gap is `PRECISION` at least.
 
     Raises:
         TooLargeError: there are more than `MOST` combinations.
     """
-    count = combinations_of(programme)
+    asked, count = Asked(**options), combinations_of(programme)
     if count > MOST:
         raise TooLargeError(
             f"a mixed-integer programme may have {MOST:,} combinations of states and modes; this "
             f"one has {count:,}: solve it with --solver dp, or with fewer widths"
         )
-    search = _Search(programme, max(gap, PRECISION), frozenset(without))
-    for seed in seeds:
+    search = _Search(programme, max(asked.gap, PRECISION), frozenset(asked.without))
+    for seed in asked.seeds:
         search.offer(seed)
-    search.run(seconds, listen)
+    search.run(asked.seconds, asked.listen)
     return search.solution()
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Unpack
 
 import numpy as np
 from scipy.optimize import minimize
 
-from nas.solver.branch import Listener, branch
+from nas.solver.branch import branch
+from nas.solver.options import Asked, Options
 from nas.solver.programme import Array, Design, Layer, Programme, Step
 from nas.solver.solution import Solution
 
@@ -24,37 +26,26 @@ _STARTS = (0.5, 0.25, 0.75, 0.05)
 """Where on every axis SLSQP begins, as a part of it."""
 
 
-def relax(
-    programme: Programme,
-    *,
-    gap: float = 1e-3,
-    seconds: float = 60.0,
-    seeds: Iterable[Design] = (),
-    listen: Listener | None = None,
-    without: Iterable[Design] = (),
-) -> Solution:
+def relax(programme: Programme, **options: Unpack[Options]) -> Solution:
     """A first design, and a bound on all.
 
     Args:
         programme: what to solve.
-        gap: whether this is proven, the answer says; nothing is searched for it.
-        seconds: SLSQP begins at no further place after this long.
-        seeds: designs to begin with.
-        listen: hears of the progress.
-        without: designs that do not count.
+        options: see `Options`. Nothing is searched for the gap; the answer says whether it is
+            proven. SLSQP begins at no further place after the seconds.
     """
-    start = time.perf_counter()
+    asked, start = Asked(**options), time.perf_counter()
     smooth = _Smooth(programme)
-    found = [*seeds]
+    found = [*asked.seeds]
     for part in _STARTS:
-        if time.perf_counter() - start > seconds:
+        if time.perf_counter() - start > asked.seconds:
             break
         found.extend(_rounded(programme, smooth.climb(part)))
     # Without time to cut, branch and bound is its first bound, and local search from the seeds.
-    solution = branch(programme, gap=gap, seconds=0.0, seeds=found, without=without)
+    solution = branch(programme, gap=asked.gap, seconds=0.0, seeds=found, without=asked.without)
     progress = replace(solution.progress, seconds=time.perf_counter() - start)
-    if listen:
-        listen(progress)
+    if asked.listen:
+        asked.listen(progress)
     return replace(solution, progress=progress, solver="relax")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, Unpack
 
-from nas.solver.branch import Listener, branch
+from nas.solver.branch import branch
 from nas.solver.linear import combinations_of
 from nas.solver.milp import milp
+from nas.solver.options import Asked, Effort, Options, Within
 from nas.solver.polish import neighbours
 from nas.solver.programme import Design, Programme
 from nas.solver.relax import relax
@@ -22,72 +23,45 @@ SMALL = 20_000
 class Solver(Protocol):
     """What solves a programme."""
 
-    def __call__(
-        self,
-        programme: Programme,
-        *,
-        gap: float = 1e-3,
-        seconds: float = 60.0,
-        seeds: Iterable[Design] = (),
-        listen: Listener | None = None,
-        without: Iterable[Design] = (),
-    ) -> Solution:
-        """Solve it; see `nas.solver.branch.branch`."""
+    def __call__(self, programme: Programme, **options: Unpack[Options]) -> Solution:
+        """Solve it; see `solve`."""
         ...
 
 
-def auto(
-    programme: Programme,
-    *,
-    gap: float = 1e-3,
-    seconds: float = 60.0,
-    seeds: Iterable[Design] = (),
-    listen: Listener | None = None,
-    without: Iterable[Design] = (),
-) -> Solution:
+def auto(programme: Programme, **options: Unpack[Options]) -> Solution:
     """Branch and bound with dynamic programming; HiGHS takes over where that does not end.
 
     A programme of more than `SMALL` combinations is left to dynamic programming for all of the
     time. A smaller one is for half of it; then a mixed-integer programme begins with the design
     found. The answer has the better design and the lower bound of both.
     """
-    seeds, without = list(seeds), list(without)
+    asked = Asked(**options)
+    seeds, without = list(asked.seeds), list(asked.without)
     small = combinations_of(programme) <= SMALL
-    share = seconds / 2 if small else seconds
-    first = branch(programme, gap=gap, seconds=share, seeds=seeds, listen=listen, without=without)
-    left = seconds - first.progress.seconds
+    share = asked.seconds / 2 if small else asked.seconds
+    options |= {"seconds": share, "seeds": seeds, "without": without}
+    first = branch(programme, **options)
+    left = asked.seconds - first.progress.seconds
     if first.optimal or not small or left <= 0:
         return first
     if first.design is not None:
         seeds = [first.design, *seeds]
-    second = milp(programme, gap=gap, seconds=left, seeds=seeds, listen=listen, without=without)
-    return _both(first, second, gap)
+    options |= {"seconds": left, "seeds": seeds}
+    second = milp(programme, **options)
+    return _both(first, second, asked.gap)
 
 
 SOLVERS: dict[str, Solver] = {"auto": auto, "dp": branch, "milp": milp, "relax": relax}
 """By the name that `--solver` takes."""
 
 
-def solve(
-    programme: Programme,
-    solver: str = "auto",
-    *,
-    gap: float = 1e-3,
-    seconds: float = 60.0,
-    seeds: Iterable[Design] = (),
-    listen: Listener | None = None,
-    without: Iterable[Design] = (),
-) -> Solution:
+def solve(programme: Programme, solver: str = "auto", **options: Unpack[Options]) -> Solution:
     """Solve a programme by a solver of some name.
 
     Args:
         programme: what to solve.
         solver: a name in `SOLVERS`.
-        gap: stop where (bound - score) / score is proven to be at most this.
-        seconds: stop after about this long, with the gap that was reached.
-        seeds: designs to begin with.
-        listen: hears of the progress.
-        without: designs that do not count, as if they were not allowed.
+        options: see `Options`.
 
     Raises:
         ValueError: no solver has that name.
@@ -95,19 +69,14 @@ def solve(
     """
     if solver not in SOLVERS:
         raise ValueError(f"the solver must be one of {', '.join(SOLVERS)}; got {solver!r}")
-    return SOLVERS[solver](
-        programme, gap=gap, seconds=seconds, seeds=seeds, listen=listen, without=without
-    )
+    return SOLVERS[solver](programme, **options)
 
 
 def best(
     programme: Programme,
     count: int,
     solver: str = "auto",
-    *,
-    gap: float = 1e-3,
-    seconds: float = 60.0,
-    listen: Listener | None = None,
+    **effort: Unpack[Effort],
 ) -> list[Solution]:
     """The best designs that differ, the best first.
 
@@ -118,26 +87,24 @@ def best(
         programme: what to solve.
         count: how many; at least 1.
         solver: a name in `SOLVERS`.
-        gap: for each.
-        seconds: for all of them together.
-        listen: hears of the progress of each.
+        effort: see `Effort`; the gap is for each, the seconds are for all of them together.
     """
     if count < 1:
         raise ValueError(f"the number of designs must be at least 1; got {count}")
-    start = time.perf_counter()
+    asked, start = Within(**effort), time.perf_counter()
     found: list[Solution] = []
     taken: list[Design] = []
     for rank in range(count):
-        left = seconds - (time.perf_counter() - start)
+        left = asked.seconds - (time.perf_counter() - start)
         if rank and left <= 0:
             break
         solution = solve(
             programme,
             solver,
-            gap=gap,
+            gap=asked.gap,
             seconds=left / (count - rank),
             seeds=_next(programme, found, taken),
-            listen=listen,
+            listen=asked.listen,
             without=taken,
         )
         if solution.design is None:
