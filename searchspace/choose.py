@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol, TypeVar
@@ -70,7 +70,7 @@ class RandomChooser:
         """
         left = list(options)
         if len(left) > _NEAR and isinstance(current, int) and self._random.random() < 0.5:
-            near = sorted(left, key=lambda v: abs(v - current) if isinstance(v, int) else 0)[:_NEAR]
+            near = _nearest(left, current)[:_NEAR]
             self._random.shuffle(near)
             yield from near
             left = [value for value in left if value not in near]
@@ -86,7 +86,14 @@ class RandomChooser:
 
 
 class InOrder:
-    """Offers options as the grammar lists them."""
+    """Offers options as the grammar lists them; integers by their distance from a wanted one.
+
+    Args:
+        wanted: by domain, the integer whose nearest values come first.
+    """
+
+    def __init__(self, wanted: Mapping[str, int] | None = None) -> None:
+        self._wanted = wanted or {}
 
     def order(
         self,
@@ -96,7 +103,13 @@ class InOrder:
         current: _V | None,
     ) -> Iterator[_V]:
         """See `Chooser`."""
-        return iter(options)
+        goal = self._wanted.get(question.domain.name) if question.domain else None
+        return iter(options if goal is None else _nearest(options, goal))
+
+
+def _nearest(options: Sequence[_V], goal: int) -> list[_V]:
+    """The options, integers by their distance from the goal."""
+    return sorted(options, key=lambda value: abs(value - goal) if isinstance(value, int) else 0)
 
 
 def ordered(

@@ -8,14 +8,13 @@ input, keeps its ratio to that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
 
 from searchspace import draws
 from searchspace.check import TreeError, check
-from searchspace.choose import Question
+from searchspace.choose import InOrder
 from searchspace.derivation import Derivation
 from searchspace.grammar import (
     Alternative,
@@ -35,7 +34,6 @@ from searchspace.shapes import ShapeError
 from searchspace.table import table_of
 from searchspace.tree import PRIMITIVE, Node, Value, walk
 
-_V = TypeVar("_V")
 _ENDLESS = 10**9
 _DEEPEST = 50
 """Rules inside each other that what has no model may have."""
@@ -98,35 +96,16 @@ def fitted(grammar: Grammar, tree: Scaled) -> Node:
     try:
         check(grammar, tree.root)
     except (ShapeError, TreeError):
-        pass  # a group that does not divide its features, and the like
+        # A group that does not divide its features, and the like: the nearest tree may do.
+        pass
     else:
         return tree.root
     try:
-        root = Derivation(table_of(grammar), _Nearest(tree.groups)).root(tree.root)
+        root = Derivation(table_of(grammar), InOrder(tree.groups)).root(tree.root)
         check(grammar, root)
     except (DrawError, ShapeError, TreeError) as fault:
         raise OutOfSpaceError(str(fault)) from None
     return root
-
-
-class _Nearest:
-    """Offers integers by their distance from what is wanted of their domain."""
-
-    def __init__(self, wanted: Mapping[str, int]) -> None:
-        self._wanted = wanted
-
-    def order(
-        self,
-        question: Question,
-        options: Sequence[_V],
-        weights: Sequence[float] | None,
-        current: _V | None,
-    ) -> Iterator[_V]:
-        """See `searchspace.choose.Chooser`."""
-        goal = self._wanted.get(question.domain.name) if question.domain else None
-        if goal is None:
-            return iter(options)
-        return iter(sorted(options, key=lambda v: abs(v - goal) if isinstance(v, int) else 0))
 
 
 class _Scaling:
