@@ -128,6 +128,7 @@ def _proof(parts: Parts, folder: Path, people: Console) -> Certificate:
     try:
         return Certificate.from_json(json.loads((folder / CERTIFICATE).read_text("utf-8")))
     except FileNotFoundError:
+        # A new run, or one that was stopped before its proof was written.
         pass
     wanted = design_task(parts)  # what is at fault is told before there is a bar
     bar = Bar(
