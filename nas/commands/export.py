@@ -30,9 +30,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="a run's folder (its best design), an exported folder, or an architecture file",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    parser.add_argument(
-        "--key", metavar="KEY", help="of a run: another design of its front, by its key"
-    )
+    options.add_key(parser)
     options.add_primitive(parser)
     parser.add_argument("--seed", type=int, default=0, help="for weights that are initialised")
     parser.set_defaults(run=run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -100,6 +101,40 @@ def add_space(parser: argparse.ArgumentParser) -> None:
     """The space that an action is about, and `--primitive`."""
     parser.add_argument("name", metavar="NAME", help="name, or path of a .grammar file")
     add_primitive(parser)
+
+
+def add_architecture(parser: argparse.ArgumentParser) -> None:
+    """The architecture that a command is about; `-` is for standard input."""
+    parser.add_argument(
+        "architecture",
+        metavar="ARCH",
+        help="a run's folder (its best design), an exported folder, an architecture file, the "
+        "name of a published network, or the text of an architecture; - reads the text from "
+        "standard input",
+    )
+
+
+def architecture(args: argparse.Namespace) -> str:
+    """What `add_architecture` was given, or the text on standard input."""
+    given: str = args.architecture
+    return sys.stdin.read().strip() if given == "-" else given
+
+
+def add_key(parser: argparse.ArgumentParser) -> None:
+    """`--key`."""
+    parser.add_argument(
+        "--key", metavar="KEY", help="of a run: another design of its front, by its key"
+    )
+
+
+def add_classes(parser: argparse.ArgumentParser) -> None:
+    """`--classes`, of a network that is not of a run."""
+    parser.add_argument(
+        "--classes",
+        type=whole(1),
+        metavar="N",
+        help="size of the output of a text (default: that of the space) or a published network",
+    )
 
 
 def add_primitive(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from nas.commands import options
@@ -28,13 +27,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "architecture",
-        metavar="ARCH",
-        help="a run's folder (its best design), an exported folder, an architecture file, the "
-        "name of a published network, or the text of an architecture; - reads the text from "
-        "standard input",
-    )
+    options.add_architecture(parser)
     _add_wanted(parser)
     _add_rule(parser)
     parser.add_argument(
@@ -43,15 +36,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="the space of a text; of any architecture, the grammar file of its space, if that "
         "does not ship",
     )
-    parser.add_argument(
-        "--key", metavar="KEY", help="of a run: another design of its front, by its key"
-    )
-    parser.add_argument(
-        "--classes",
-        type=options.whole(1),
-        metavar="N",
-        help="size of the output of a text (default: that of the space) or a published network",
-    )
+    options.add_key(parser)
+    options.add_classes(parser)
     options.add_target(parser, required=False)
     options.add_shape(parser, resolution=None, batch=None)
     options.add_primitive(parser)
@@ -113,9 +99,8 @@ def run(args: argparse.Namespace) -> int:
     from nas.scaling.scale import export_scaled, scale
 
     _refuse(args)
-    word = sys.stdin.read().strip() if args.architecture == "-" else args.architecture
     done = scale(
-        word,
+        options.architecture(args),
         macs=args.macs,
         params=args.params,
         budget_ms=args.budget,

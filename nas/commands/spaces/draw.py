@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from nas.commands import options
@@ -23,29 +22,16 @@ def add(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "  nas spaces sample vit --seed 7 | nas spaces draw - --space vit --svg vit.svg\n",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "architecture",
-        metavar="ARCH",
-        help="a run's folder (its best design), an exported folder, an architecture file, the "
-        "name of a published network, or the text of an architecture; - reads the text from "
-        "standard input",
-    )
+    options.add_architecture(parser)
     parser.add_argument("--space", metavar="NAME", help="the space of an architecture as text")
-    parser.add_argument(
-        "--key", metavar="KEY", help="of a run: another design of its front, by its key"
-    )
+    options.add_key(parser)
     parser.add_argument(
         "--resolution",
         type=options.whole(1),
         metavar="PIXELS",
         help="height and width of the input (default: as recorded, else those of the space)",
     )
-    parser.add_argument(
-        "--classes",
-        type=options.whole(1),
-        metavar="N",
-        help="size of the output of a text (default: that of the space) or a published network",
-    )
+    options.add_classes(parser)
     options.add_primitive(parser)
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write the picture there, too")
     parser.add_argument("--all", action="store_true", help="draw every one of equal parts")
@@ -61,9 +47,8 @@ def run(args: argparse.Namespace) -> int:
     from nas.report.diagram.svg import svg
     from searchspace.graph import graph
 
-    word = sys.stdin.read().strip() if args.architecture == "-" else args.architecture
     found = find_architecture(
-        word,
+        options.architecture(args),
         space=args.space,
         key=args.key,
         resolution=args.resolution,
