@@ -8,19 +8,20 @@ import re
 import shutil
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
 from pathlib import Path
 
 import pytest
+from command_line import SEARCH, call, fault
 from small_space import TEXT
 
 import nas
-from nas.cli import COMMANDS, main, parser
+from nas.cli import COMMANDS, parser
 from nas.export.folder import read_architecture
 from nas.quantities import parse_time_ms
 from searchspace.space import space_names
 from searchspace.text import from_text
+
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 _ROOT = Path(__file__).parents[2]
 DESIGN = {
@@ -37,40 +38,6 @@ DESIGN = {
     "effectiveness": float,
 }
 """What `docs/json.md` promises of a design."""
-
-
-def call(capsys, *arguments):
-    """Exit code, standard output and standard error of a command run in this process."""
-    capsys.readouterr()
-    try:
-        code = main([str(argument) for argument in arguments])
-    except SystemExit as ended:
-        code = ended.code
-    out, err = capsys.readouterr()
-    return code, out, err
-
-
-@pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path[:])
-    (tmp_path / "small.grammar").write_text(TEXT)
-
-
-SEARCH = ("search", "--space", "small.grammar", "--target", "a100", "--evaluations", "40")
-
-
-@pytest.fixture(scope="session")
-def run(tmp_path_factory):
-    """A finished run, with what the command printed."""
-    folder = tmp_path_factory.mktemp("finished")
-    (folder / "small.grammar").write_text(TEXT)
-    out = folder / "run"
-    arguments = [*SEARCH, "--budget", "0.12ms", "--batch", "2", "--json", "--out", str(out)]
-    arguments[2] = str(folder / "small.grammar")
-    with redirect_stdout(StringIO()) as printed, redirect_stderr(StringIO()) as said:
-        assert main(arguments) == 0
-    return out, printed.getvalue(), said.getvalue()
 
 
 # --- Search, and what it leaves ------------------------------------------------------------------
@@ -272,17 +239,6 @@ def test_a_stranger_in_the_place_of_a_package_is_named_with_the_cure(tmp_path):
 
 
 # --- Faults --------------------------------------------------------------------------------------
-
-
-def fault(capsys, *arguments):
-    """Code and the one line that a user's fault ends in."""
-    code, out, err = call(capsys, *arguments)
-    assert out == ""
-    assert "Traceback" not in err
-    (line,) = [line for line in err.splitlines() if line.startswith("nas")]
-    if not err.startswith("usage:"):
-        assert err == line + "\n"
-    return code, line
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 
+import command_line
 import pytest
 import torch
 
 from kernels import check_process
 from kernels.check import Error, Outcome
 from kernels.check_process import CheckProcessError, Start
-from nas.cli import main
 
 pytest.importorskip("triton", reason="Triton has wheels for Linux only")
 
@@ -25,14 +25,7 @@ def _own_cache(tmp_path_factory):
 
 
 def call(capsys, *arguments):
-    """Exit code, standard output and standard error of a command run in this process."""
-    capsys.readouterr()
-    try:
-        code = main(["kernels", *arguments])
-    except SystemExit as ended:
-        code = ended.code
-    out, err = capsys.readouterr()
-    return code, out, err
+    return command_line.call(capsys, "kernels", *arguments)
 
 
 INSPECT = ("inspect", "depthwise_conv", "--shape", "1x64x14x14", "--kernel", "3")

@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from command_line import call
 
-from nas.cli import main
 from nas.export.folder import read_architecture
 from searchspace.check import check
 from searchspace.space import load_space
@@ -21,20 +21,8 @@ head is block -> global_pool classifier(classes)
 """
 
 
-def call(capsys, *arguments):
-    capsys.readouterr()
-    try:
-        code = main([str(argument) for argument in arguments])
-    except SystemExit as ended:
-        code = ended.code
-    out, err = capsys.readouterr()
-    return code, out, err
-
-
 @pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
+def my_space(own_folder, tmp_path):
     (tmp_path / "my.grammar").write_text(MY)
 
 

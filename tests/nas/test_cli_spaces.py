@@ -6,27 +6,15 @@ from random import Random
 from xml.etree import ElementTree
 
 import pytest
+from command_line import call, printed
 from small_space import TEXT
 
-from nas.cli import main
 from nas.export.folder import export
 from searchspace.read import read_grammar
 from searchspace.sample import sample
 from searchspace.space import space_names
 
-
-@pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
-    (tmp_path / "small.grammar").write_text(TEXT)
-
-
-def printed(capsys, *arguments):
-    """What a command that must end well prints to standard output."""
-    capsys.readouterr()
-    assert main([str(argument) for argument in arguments]) == 0
-    return capsys.readouterr().out
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_show_prints_rules_domains_and_probabilities(capsys):
@@ -100,13 +88,8 @@ DRAWN = sample(SMALL, Random(2))
 
 
 def fault(capsys, *arguments):
-    """Exit code and the one line of a command that must end in a fault."""
-    capsys.readouterr()
-    try:
-        code = main([str(argument) for argument in arguments])
-    except SystemExit as ended:
-        code = ended.code
-    out, err = capsys.readouterr()
+    """Exit code and the one line of a command that ends in a fault, perhaps after the drawing."""
+    code, out, err = call(capsys, *arguments)
     assert "Traceback" not in out + err
     assert err.count("\n") == 1
     return code, err
