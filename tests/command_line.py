@@ -18,17 +18,17 @@ def call(capsys, *arguments):
 
 def printed(capsys, *arguments):
     """What a command that must end well prints to standard output."""
-    code, out, _ = call(capsys, *arguments)
-    assert code == 0
+    code, out, err = call(capsys, *arguments)
+    assert code == 0, err
     return out
 
 
 def fault(capsys, *arguments):
     """Code and the one line that a user's fault ends in."""
     code, out, err = call(capsys, *arguments)
-    assert out == ""
-    assert "Traceback" not in err
+    assert out == "", out
+    assert "Traceback" not in err, err
     (line,) = [line for line in err.splitlines() if line.startswith("nas")]
     if not err.startswith("usage:"):
-        assert err == line + "\n"
+        assert err == line + "\n", err
     return code, line

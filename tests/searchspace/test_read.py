@@ -1,8 +1,10 @@
-# ruff: noqa: E501  (golden messages are as long as they are)
+"""Grammars read from text: typed values, limits, faults of statements, and any text at all."""
+
 import re
 from random import Random
 
 import pytest
+from grammar_faults import HEAD, NET, assert_shown, message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import grammar_texts
@@ -15,84 +17,13 @@ from searchspace.sample import sample
 from searchspace.space import space_text
 from searchspace.text import to_text
 
-_HEAD = "space s : image[3, 8, 8] -> classes[2]\n"
-_NET = _HEAD + "domain k = 3 | 5\ndomain act = gelu | relu\nnet -> depthwise(k) activation(act) "
-
-
-def _message(text: str, **options) -> str:
-    with pytest.raises(GrammarError) as caught:
-        read_grammar(text, source="own.grammar", **options)
-    return str(caught.value)
-
-
-def _golden(expected: str) -> str:
-    """What stands between the first and last line break, without the margin."""
-    return "\n".join(line.removeprefix("    ") for line in expected.strip("\n").splitlines())
-
-
-_FAULTS = {
-    "empty file": (
-        "",
-        """
-    own.grammar, line 1, column 1: expected 'space' or a statement in the first column; found the end
-      
-      ^
-""",
-    ),
-    "comment only": (
-        "# nothing\n\n# more\n",
-        """
-    own.grammar, line 1, column 1: expected 'space' or a statement in the first column; found the end
-      # nothing
-      ^
-""",
-    ),
+FAULTS = {
     "no rule": (
-        _HEAD,
+        HEAD,
         """
     own.grammar, line 1, column 1: a space needs a rule after its first line
       space s : image[3, 8, 8] -> classes[2]
       ^
-""",
-    ),
-    "word out of place": (
-        _HEAD + "net => eca\n",
-        """
-    own.grammar, line 2, column 5: expected '(' or '->' or 'is block'; found '='
-      net => eca
-          ^
-""",
-    ),
-    "statement cut short, comment behind": (
-        _HEAD + "net -> eca | # more\n\n# then\nrule -> eca\n",
-        """
-    own.grammar, line 2, column 13: expected a name or a weight or an integer; found the end
-      net -> eca | # more
-                  ^
-""",
-    ),
-    "file cut short": (
-        _HEAD + "net -> depthwise(",
-        """
-    own.grammar, line 2, column 18: expected a name or an integer; found the end
-      net -> depthwise(
-                       ^
-""",
-    ),
-    "character of no token": (
-        _HEAD + "net -> eca $\n",
-        """
-    own.grammar, line 2, column 12: expected '(' or '^' or '^^' or 'where' or 'with' or '|' or a name or a statement in the first column or the end of the file; found '$'
-      net -> eca $
-                 ^
-""",
-    ),
-    "tab before the place": (
-        _HEAD + "net\t-> gelu\n",
-        """
-    own.grammar, line 2, column 8: no rule or primitive 'gelu'
-      net\t-> gelu
-         \t   ^
 """,
     ),
     "input of unknown mode": (
@@ -128,7 +59,7 @@ _FAULTS = {
 """,
     ),
     "empty range": (
-        _HEAD + "domain k = 7 .. 3\nnet -> depthwise(k)\n",
+        HEAD + "domain k = 7 .. 3\nnet -> depthwise(k)\n",
         """
     own.grammar, line 2, column 8: the range of 'k' is empty: first <= last, step >= 1
       domain k = 7 .. 3
@@ -136,7 +67,7 @@ _FAULTS = {
 """,
     ),
     "range without step": (
-        _HEAD + "domain k = 3 .. 7 step 0\nnet -> depthwise(k)\n",
+        HEAD + "domain k = 3 .. 7 step 0\nnet -> depthwise(k)\n",
         """
     own.grammar, line 2, column 8: the range of 'k' is empty: first <= last, step >= 1
       domain k = 3 .. 7 step 0
@@ -144,23 +75,15 @@ _FAULTS = {
 """,
     ),
     "endless range": (
-        _HEAD + "domain k = 0 .. 100000\nnet -> eca ^ k\n",
+        HEAD + "domain k = 0 .. 100000\nnet -> eca ^ k\n",
         """
     own.grammar, line 2, column 8: a domain has at most 100000 values
       domain k = 0 .. 100000
              ^
 """,
     ),
-    "long integer": (
-        _HEAD + "net -> eca ^ 1234567890\n",
-        """
-    own.grammar, line 2, column 14: an integer has at most 9 digits
-      net -> eca ^ 1234567890
-                   ^
-""",
-    ),
     "domain twice": (
-        _HEAD + "domain k = 3\ndomain k = 5\nnet -> depthwise(k)\n",
+        HEAD + "domain k = 3\ndomain k = 5\nnet -> depthwise(k)\n",
         """
     own.grammar, line 3, column 8: domain 'k' is defined already
       domain k = 5
@@ -168,7 +91,7 @@ _FAULTS = {
 """,
     ),
     "domain called classes": (
-        _HEAD + "domain classes = 3\nnet -> eca\n",
+        HEAD + "domain classes = 3\nnet -> eca\n",
         """
     own.grammar, line 2, column 8: domain 'classes' is defined already
       domain classes = 3
@@ -176,7 +99,7 @@ _FAULTS = {
 """,
     ),
     "value twice": (
-        _HEAD + "domain k = 3 | 5 | 3\nnet -> depthwise(k)\n",
+        HEAD + "domain k = 3 | 5 | 3\nnet -> depthwise(k)\n",
         """
     own.grammar, line 2, column 8: domain 'k' lists a value twice
       domain k = 3 | 5 | 3
@@ -184,7 +107,7 @@ _FAULTS = {
 """,
     ),
     "integers and words": (
-        _HEAD + "domain k = 3 | gelu\nnet -> depthwise(k)\n",
+        HEAD + "domain k = 3 | gelu\nnet -> depthwise(k)\n",
         """
     own.grammar, line 2, column 8: domain 'k' mixes integers and words
       domain k = 3 | gelu
@@ -192,7 +115,7 @@ _FAULTS = {
 """,
     ),
     "rule twice": (
-        _HEAD + "net -> eca\nnet -> eca\n",
+        HEAD + "net -> eca\nnet -> eca\n",
         """
     own.grammar, line 3, column 1: rule 'net' is defined already
       net -> eca
@@ -200,7 +123,7 @@ _FAULTS = {
 """,
     ),
     "rule called like a primitive": (
-        _HEAD + "net -> eca\neca -> shift\n",
+        HEAD + "net -> eca\neca -> shift\n",
         """
     own.grammar, line 3, column 1: 'eca' is a primitive; give the rule another name
       eca -> shift
@@ -208,7 +131,7 @@ _FAULTS = {
 """,
     ),
     "parameter twice": (
-        _HEAD + "net -> f(1, 2)\nf(a, a) -> eca\n",
+        HEAD + "net -> f(1, 2)\nf(a, a) -> eca\n",
         """
     own.grammar, line 3, column 1: rule 'f' has two parameters of one name
       f(a, a) -> eca
@@ -216,7 +139,7 @@ _FAULTS = {
 """,
     ),
     "unused domain": (
-        _HEAD + "domain k = 3\nnet -> eca\n",
+        HEAD + "domain k = 3\nnet -> eca\n",
         """
     own.grammar, line 2, column 8: domain 'k' is not used: use it or delete it
       domain k = 3
@@ -224,7 +147,7 @@ _FAULTS = {
 """,
     ),
     "unreachable rule": (
-        _HEAD + "net -> eca\nleft -> right\nright -> left | eca\n",
+        HEAD + "net -> eca\nleft -> right\nright -> left | eca\n",
         """
     own.grammar, line 3, column 1: rule 'left' cannot be reached from 'net'
       left -> right
@@ -232,7 +155,7 @@ _FAULTS = {
 """,
     ),
     "endless rule": (
-        _HEAD + "net -> eca f\nf -> residual(g) eca\ng -> eca f\n",
+        HEAD + "net -> eca f\nf -> residual(g) eca\ng -> eca f\n",
         """
     own.grammar, line 3, column 1: rule 'f' never ends: give it an alternative without itself
       f -> residual(g) eca
@@ -240,7 +163,7 @@ _FAULTS = {
 """,
     ),
     "endless alternative": (
-        _HEAD + "net -> eca | f\n       | shift\nf -> f | f eca\n",
+        HEAD + "net -> eca | f\n       | shift\nf -> f | f eca\n",
         """
     own.grammar, line 2, column 14: this alternative never ends
       net -> eca | f
@@ -248,274 +171,15 @@ _FAULTS = {
 """,
     ),
     "start with parameters": (
-        _HEAD + "net(a) -> eca ^ a\n",
+        HEAD + "net(a) -> eca ^ a\n",
         """
     own.grammar, line 2, column 1: the first rule takes no parameters
       net(a) -> eca ^ a
       ^
 """,
     ),
-    "unknown rule, near one": (
-        _HEAD + "net -> depthwize(3)\n",
-        """
-    own.grammar, line 2, column 8: no rule or primitive 'depthwize'; did you mean 'depthwise'?
-      net -> depthwize(3)
-             ^
-""",
-    ),
-    "unknown domain, near one": (
-        _NET + "eca ^ n with n : acts\n",
-        """
-    own.grammar, line 4, column 54: no domain 'acts'; did you mean 'act'?
-      net -> depthwise(k) activation(act) eca ^ n with n : acts
-                                                           ^
-""",
-    ),
-    "unknown variable, near one": (
-        _NET + "eca ^ width with widths : k\n",
-        """
-    own.grammar, line 4, column 43: no variable 'width' here; did you mean 'widths'?
-      net -> depthwise(k) activation(act) eca ^ width with widths : k
-                                                ^
-""",
-    ),
-    "variable of another alternative": (
-        _HEAD + "domain k = 3 | 5\nnet -> depthwise(a) with a : k | depthwise(a)\n",
-        """
-    own.grammar, line 3, column 44: no variable 'a' here
-      net -> depthwise(a) with a : k | depthwise(a)
-                                                 ^
-""",
-    ),
-    "domain in a constraint": (
-        _NET + "where k <= 3\n",
-        """
-    own.grammar, line 4, column 43: 'k' is a domain: draw a variable from it by 'with' first
-      net -> depthwise(k) activation(act) where k <= 3
-                                                ^
-""",
-    ),
-    "variable called like a domain": (
-        _NET + "eca ^ k with k : k\n",
-        """
-    own.grammar, line 4, column 50: 'k' has a meaning here already
-      net -> depthwise(k) activation(act) eca ^ k with k : k
-                                                       ^
-""",
-    ),
-    "variable twice": (
-        _NET + "eca ^ a with a, a : k\n",
-        """
-    own.grammar, line 4, column 53: 'a' has a meaning here already
-      net -> depthwise(k) activation(act) eca ^ a with a, a : k
-                                                          ^
-""",
-    ),
-    "too few arguments of a primitive": (
-        _HEAD + "net -> inverted(4)\n",
-        """
-    own.grammar, line 2, column 8: inverted(ratio, act) takes 2 arguments; got 1
-      net -> inverted(4)
-             ^
-""",
-    ),
-    "too many arguments of a rule": (
-        _HEAD + "net -> f(1)\nf -> eca\n",
-        """
-    own.grammar, line 2, column 8: f takes 0 arguments; got 1
-      net -> f(1)
-             ^
-""",
-    ),
-    "composite without a body": (
-        _HEAD + "net -> residual\n",
-        """
-    own.grammar, line 2, column 8: residual(…) takes 1 argument; got 0
-      net -> residual
-             ^
-""",
-    ),
-    "composite of a number": (
-        _HEAD + "net -> residual(3)\n",
-        """
-    own.grammar, line 2, column 17: residual takes a sequence of rules and primitives here
-      net -> residual(3)
-                      ^
-""",
-    ),
-    "wrong keyword": (
-        _HEAD + "net -> strided_conv(out: 8, kernel: 2)\n",
-        """
-    own.grammar, line 2, column 29: 'stride' comes here; got 'kernel'
-      net -> strided_conv(out: 8, kernel: 2)
-                                  ^
-""",
-    ),
-    "call for a value": (
-        _HEAD + "net -> depthwise(shift eca)\n",
-        """
-    own.grammar, line 2, column 18: a single value comes here
-      net -> depthwise(shift eca)
-                       ^
-""",
-    ),
-    "repetition for a value": (
-        _HEAD + "domain k = 3\nnet -> depthwise(k ^ 2)\n",
-        """
-    own.grammar, line 3, column 18: a single value comes here
-      net -> depthwise(k ^ 2)
-                       ^
-""",
-    ),
-    "unknown word": (
-        _HEAD + "net -> activation(mish)\n",
-        """
-    own.grammar, line 2, column 19: no variable 'mish' here
-      net -> activation(mish)
-                        ^
-""",
-    ),
-    "wrong word in a domain": (
-        _HEAD + "domain act = gelu | mish\nnet -> plain(act)\n",
-        """
-    own.grammar, line 3, column 14: act must be one of gelu, silu, relu; got mish
-      net -> plain(act)
-                   ^
-""",
-    ),
-    "even kernel": (
-        _HEAD + "net -> depthwise(4)\n",
-        """
-    own.grammar, line 2, column 18: kernel must be odd; got 4
-      net -> depthwise(4)
-                       ^
-""",
-    ),
-    "kernel without branches": (
-        _HEAD + "net -> dilated_reparam(3)\n",
-        """
-    own.grammar, line 2, column 24: kernel must be one of 5, 7, 9, 11, 13, 15, 17; got 3
-      net -> dilated_reparam(3)
-                             ^
-""",
-    ),
-    "even kernel by a parameter": (
-        _HEAD + "domain k = 3 .. 5\nnet -> f(k)\nf(size) -> shift depthwise(size)\n",
-        """
-    own.grammar, line 4, column 18: kernel must be odd; got 4
-      f(size) -> shift depthwise(size)
-                       ^
-""",
-    ),
-    "even kernel in the first of many arguments": (
-        _HEAD + "domain j = 3 | 12\ndomain k = 3 | 5 | 7 | 9 | 11\nnet -> f(j, k, k, k, k, k)\n"
-        "f(a, b, c, d, e, h) -> g(b, a, c, d, e, h) eca\n"
-        "g(b, a, c, d, e, h) -> depthwise(h) depthwise(a) depthwise(b) depthwise(c)\n"
-        "    depthwise(d) depthwise(e)\n",
-        """
-    own.grammar, line 6, column 37: kernel must be odd; got 12
-      g(b, a, c, d, e, h) -> depthwise(h) depthwise(a) depthwise(b) depthwise(c)
-                                          ^
-""",
-    ),
-    "even kernel by arithmetic": (
-        _HEAD + "domain k = 3 .. 5\nnet -> depthwise(a * 2 - 1 + b) with a, b : k where b < 5\n",
-        """
-    own.grammar, line 3, column 8: kernel must be odd; got 8
-      net -> depthwise(a * 2 - 1 + b) with a, b : k where b < 5
-             ^
-""",
-    ),
-    "zero stride": (
-        _HEAD + "net -> strided_conv(8, 0)\n",
-        """
-    own.grammar, line 2, column 24: stride must be an integer of at least 1; got 0
-      net -> strided_conv(8, 0)
-                             ^
-""",
-    ),
-    "word for a count": (
-        _NET + "eca ^ act\n",
-        """
-    own.grammar, line 4, column 37: a count must be an integer of at least 0; got gelu
-      net -> depthwise(k) activation(act) eca ^ act
-                                          ^
-""",
-    ),
-    "count below zero": (
-        _HEAD + "domain k = 3 | 5\nnet -> f(a - 4) with a : k\nf(n) -> eca ^ n\n",
-        """
-    own.grammar, line 4, column 9: a count must be an integer of at least 0; got -1
-      f(n) -> eca ^ n
-              ^
-""",
-    ),
-    "arithmetic with a word": (
-        _NET + "f(a) with a : act\nf(x) -> g(x + 1)\ng(n) -> eca ^ n\n",
-        """
-    own.grammar, line 5, column 9: 'x' is a word, which has no arithmetic
-      f(x) -> g(x + 1)
-              ^
-""",
-    ),
-    "word compared by size": (
-        _NET + "with a, b : act where a != b, a < b\n",
-        """
-    own.grammar, line 4, column 53: 'a' is a word, which only == and != compare
-      net -> depthwise(k) activation(act) with a, b : act where a != b, a < b
-                                                          ^
-""",
-    ),
-    "weight of zero": (
-        _HEAD + "net -> eca | 0.0 : shift\n",
-        """
-    own.grammar, line 2, column 14: a weight must be above 0, and at most 1000000
-      net -> eca | 0.0 : shift
-                   ^
-""",
-    ),
-    "weight without end": (
-        _HEAD + "net -> eca | " + "9" * 70 + ".0 : shift\n",
-        f"""
-    own.grammar, line 2, column 14: a weight must be above 0, and at most 1000000
-      net -> eca | {"9" * 70}.0 : shift
-                   ^
-""",
-    ),
-    "constraints that nothing keeps": (
-        _NET + "eca ^ a with a, b : k\n    where a < b, b < a + 2\n",
-        """
-    own.grammar, line 5, column 5: no values keep these constraints
-          where a < b, b < a + 2
-          ^
-""",
-    ),
-    "arguments that no alternative allows": (
-        _HEAD + "domain k = 3 | 5\nnet -> eca f(k)\nf(n) -> shift where n == 3\n",
-        """
-    own.grammar, line 3, column 12: no alternative of 'f' allows (5)
-      net -> eca f(k)
-                 ^
-""",
-    ),
-    "repetition inside an argument": (
-        _HEAD + "net -> residual(shift eca ^ 2)\n",
-        """
-    own.grammar, line 2, column 23: repeat inside an argument by a rule of its own
-      net -> residual(shift eca ^ 2)
-                            ^
-""",
-    ),
-    "calls inside calls": (
-        _HEAD + "net -> " + "residual(" * 90 + "eca" + ")" * 90 + "\n",
-        """
-    own.grammar, line 2, column 341: this nests too deep: give the inner part a rule
-      dual(residual(residual(residual(residual(residual(residual(residual(residual(residual(residual(resid
-                                                                 ^
-""",
-    ),
     "rules inside rules": (
-        _HEAD + "".join(f"r{i} -> r{i + 1}\n" for i in range(60)) + "r60 -> eca\n",
+        HEAD + "".join(f"r{i} -> r{i + 1}\n" for i in range(60)) + "r60 -> eca\n",
         """
     own.grammar, line 2, column 1: the lowest tree is 62 levels high; at most 60
       r0 -> r1
@@ -525,17 +189,14 @@ _FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", _FAULTS)
+@pytest.mark.parametrize("name", FAULTS)
 def test_faults_are_shown_where_they_are_with_the_cure(name):
-    text, expected = _FAULTS[name]
-    assert _message(text) == _golden(expected)
-    if "\t" not in text:
-        assert _message(text.replace("\n", "\r\n")) == _golden(expected)
+    assert_shown(*FAULTS[name])
 
 
 def test_line_and_column_are_those_of_the_message():
     with pytest.raises(GrammarError) as caught:
-        read_grammar(_HEAD + "\n\nnet -> eca\n  gelu\n")
+        read_grammar(HEAD + "\n\nnet -> eca\n  gelu\n")
     assert (caught.value.line, caught.value.column) == (5, 3)
 
 
@@ -550,13 +211,13 @@ def test_line_and_column_are_those_of_the_message():
 )
 def test_limits_that_fit_nothing_are_refused(limits, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        read_grammar(_NET, limits=limits)
+        read_grammar(NET, limits=limits)
 
 
 def test_limits_that_leave_a_constraint_without_values_are_a_fault_of_the_grammar():
-    text = _NET + "depthwise(a) with a : k where a > 3\n"
+    text = NET + "depthwise(a) with a : k where a > 3\n"
     assert read_grammar(text, limits={"k": (5, 5)}).domains["k"].values == (5,)
-    assert "no values keep these constraints" in _message(text, limits={"k": (3, 3)})
+    assert "no values keep these constraints" in message(text, limits={"k": (3, 3)})
 
 
 @pytest.mark.parametrize(
@@ -570,25 +231,25 @@ def test_limits_that_leave_a_constraint_without_values_are_a_fault_of_the_gramma
 )
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        read_grammar(_NET, **options)
+        read_grammar(NET, **options)
 
 
 @pytest.mark.parametrize(
     "text",
     [
         # A constraint makes good what the domain alone would do wrong.
-        _HEAD + "domain k = 3 .. 9\nnet -> dilated_reparam(a) with a : k where a == 5\n",
-        _HEAD + "domain k = 3 .. 9\nnet -> f(a, b) with a, b : k where a < b\n"
+        HEAD + "domain k = 3 .. 9\nnet -> dilated_reparam(a) with a : k where a == 5\n",
+        HEAD + "domain k = 3 .. 9\nnet -> f(a, b) with a, b : k where a < b\n"
         "f(a, b) -> g(b - a - 1)\ng(n) -> eca ^ n\n",
         # Only the way through the constraints tells that b is 5.
-        _HEAD + "domain k = 4 | 5\nnet -> f(b) with a, b : k where a < b\n"
+        HEAD + "domain k = 4 | 5\nnet -> f(b) with a, b : k where a < b\n"
         "f(n) -> depthwise(n) eca ^ n where n > 4\n",
         # A recursion that counts down.
-        _HEAD + "net -> f(9)\nf(n) -> eca f(n - 1) where n > 0 | bias where n == 0\n",
+        HEAD + "net -> f(9)\nf(n) -> eca f(n - 1) where n > 0 | bias where n == 0\n",
         # Rules may be called like words of the language where these cannot stand.
-        _HEAD + "net -> space step domains\nspace -> eca\nstep -> bias\ndomains -> eca\n",
+        HEAD + "net -> space step domains\nspace -> eca\nstep -> bias\ndomains -> eca\n",
         # Keywords, a parameter that hides a domain, tabs, a comment between, no last line break.
-        _HEAD + "domain k\t= 3 | 5 # sizes\nnet -> f(k: 3) depthwise(kernel: k)\n"
+        HEAD + "domain k\t= 3 | 5 # sizes\nnet -> f(k: 3) depthwise(kernel: k)\n"
         "# of one kernel\n\n  # more\nf(k)\tis\tblock\n   -> depthwise(k)",
     ],
 )
@@ -629,10 +290,10 @@ def test_the_typed_values_of_a_file():
 
 def test_a_primitive_of_any_number_of_sequences_takes_one_or_more():
     several = {**PRIMITIVES, "several": _several()}
-    read_grammar(_HEAD + "net -> several(eca, bias eca)\n", primitives=several)
-    read_grammar(_HEAD + "net -> several(eca)\n", primitives=several)
-    message = _message(_HEAD + "net -> several\n", primitives=several)
-    assert "several(…) takes at least 1 argument; got 0" in message
+    read_grammar(HEAD + "net -> several(eca, bias eca)\n", primitives=several)
+    read_grammar(HEAD + "net -> several(eca)\n", primitives=several)
+    found = message(HEAD + "net -> several\n", primitives=several)
+    assert "several(…) takes at least 1 argument; got 0" in found
 
 
 def _several():
@@ -664,9 +325,9 @@ _WORDS = (
 
 @given(
     st.text(max_size=60)
-    | st.text(max_size=40).map(lambda text: _HEAD + text)
+    | st.text(max_size=40).map(lambda text: HEAD + text)
     | st.lists(st.sampled_from([*_WORDS.split(), "\n", "is block", "\x0c", " "]), max_size=30).map(
-        lambda words: _HEAD + " ".join(words)
+        lambda words: HEAD + " ".join(words)
     )
 )
 @settings(max_examples=200)
@@ -680,15 +341,15 @@ def test_any_text_reads_or_is_a_grammar_error(text):
         "x" * 100_000,
         "(" * 100_000,
         "\n" * 50_000 + "?",
-        _HEAD + "net -> f(" + "1 + " * 20_000 + "1)\nf(n) -> eca ^ n\n",
-        _HEAD + "net -> " + "eca " * 20_000 + "$",
+        HEAD + "net -> f(" + "1 + " * 20_000 + "1)\nf(n) -> eca ^ n\n",
+        HEAD + "net -> " + "eca " * 20_000 + "$",
         space_text("conv_large_kernel") * 50,
-        _HEAD + "domain k = " + " | ".join(map(str, range(20_000))) + " | 3\nnet -> eca ^ k\n",
+        HEAD + "domain k = " + " | ".join(map(str, range(20_000))) + " | 3\nnet -> eca ^ k\n",
     ],
     ids=["name", "brackets", "lines", "sum", "items", "many headers", "choices"],
 )
 def test_huge_texts_are_grammar_errors(text):
-    assert len(_message(text)) < 1000
+    assert len(message(text)) < 1000
 
 
 def _reads_or_refuses(text: str) -> None:
