@@ -4,7 +4,6 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -23,6 +22,8 @@ from searchspace.sample import sample
 from searchspace.shapes import TensorSpec, image
 from searchspace.space import load_space
 from searchspace.text import from_text
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SPEC = image(3, 32, 32)
 GOLDEN = Path(__file__).parent / "golden" / "model.py"
@@ -88,15 +89,6 @@ def drawn(number: int) -> Architecture:
 
 
 NUMBERS = range(25)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """The same order of sums here and in other processes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

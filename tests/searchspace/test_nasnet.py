@@ -19,16 +19,9 @@ from searchspace.shapes import ShapeError, image
 from searchspace.space import load_space, space_text
 from searchspace.tree import units
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = {"quarter": (4, 4), "stem": (16, 16), "depth": (0, 0)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Cells of hundreds of tiny layers run slower on several."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
