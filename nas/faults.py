@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hwprofile.bench import BenchError
 from hwprofile.device import DeviceFileError, UnknownTargetError
 from hwprofile.kernel_table import KernelTableError
 from hwprofile.profile_table import ProfileError
@@ -46,6 +47,7 @@ USAGE_FAULTS = (
 USER_FAULTS = (
     AheadOfTimeError,
     BankError,
+    BenchError,
     ChainError,
     CheckProcessError,
     ClusterError,

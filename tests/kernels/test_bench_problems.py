@@ -1,0 +1,58 @@
+"""Benchmark problems: torch's own way computes what the operation means; counts are of the task."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kernels import bench_problems as problems
+from kernels.bench_problems import bench_operations, bench_problems, select
+from kernels.catalogue import UnknownOperationError, load_operation, operation_names
+
+_SMALL = (
+    problems._depthwise(1, 4, 9, 7),
+    problems._pointwise(1, 4, 6, 5),
+    problems._dense(1, 4, 6, 5),
+    problems._gemm(3, 8, 16),
+    problems._int8(20, 8, 16),
+    problems._w4(3, 8, 256),
+    problems._attention(1, 6),
+    problems._norm("layer_norm", 3, 8),
+    problems._norm("rms_norm", 3, 8),
+    problems._elementwise(3, 8),
+    *(problems._pool(name, 1, 4, 8) for name in problems._POOLS),
+)
+
+
+def test_the_small_problems_are_of_every_operation():
+    assert {problem.operation for problem in _SMALL} == set(bench_operations())
+    assert set(bench_operations()) <= set(operation_names())
+
+
+@pytest.mark.parametrize("problem", _SMALL, ids=lambda problem: problem.operation)
+def test_torch_computes_what_the_operation_means(problem):
+    arguments = problem.inputs(torch.float32, torch.device("cpu"))
+    by_torch = problem.by_torch(**arguments)
+    plain = load_operation(problem.operation).run(**arguments, backend="plain")
+    torch.testing.assert_close(by_torch, plain, rtol=1e-4, atol=1e-4)
+    tensors = [x for x in arguments.values() if isinstance(x, torch.Tensor)]
+    moved = sum(x.numel() * x.element_size() for x in (*tensors, by_torch))
+    assert problem.moved(torch.float32) == moved
+
+
+def test_names_differ_and_sizes_are_those_promised():
+    found = bench_problems()
+    assert len({(p.operation, p.name) for p in found}) == len(found)
+    rows = {p.name.split("x")[0] for p in found if p.operation == "int8_gemm"}
+    assert {"1", "8192"} <= rows
+    depthwise = [p.name for p in found if p.operation == "depthwise_conv"]
+    for batch in ("1x", "64x"):
+        for kernel in ("kernel 7", "kernel 31"):
+            assert any(n.startswith(batch) and n.endswith(kernel) for n in depthwise)
+
+
+def test_only_operations_with_problems_are_selected():
+    assert {p.operation for p in select(["gemm", "max_pool"])} == {"gemm", "max_pool"}
+    assert len(select([])) == len(bench_problems())
+    with pytest.raises(UnknownOperationError, match=r"timed are depthwise_conv, .*; got 'conv3d'"):
+        select(["conv3d"])
