@@ -18,6 +18,8 @@ _WIDTH, _HEIGHT = 860.0, 560.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72.0, 96.0, 176.0, 76.0
 _SPACE = 15.0
 """Least distance of two names above the plot."""
+_CLOSE = 6.0
+"""Marks of one operation that are nearer than about this have one name."""
 _STYLE = (
     "<style>.paper{fill:#fff}text{fill:#1b1f27}.pale{fill:#5b6472}.grid{stroke:#e3e6eb}"
     ".axis{stroke:#6c7684}.gap{stroke:#c6ccd6}.lead{stroke:#c6ccd6;fill:none}"
@@ -121,7 +123,8 @@ def _drawn(results: Sequence[Result]) -> Iterator[str]:
 def _names(places: Mapping[tuple[str, str, str], float], top: float) -> Iterator[str]:
     """Names of operations above their marks, kept apart; neighbours of one operation share one."""
     runs: list[tuple[str, list[float]]] = []
-    for (operation, _, _), x in sorted(places.items(), key=lambda item: (item[1], item[0])):
+    marks = {(round(x / _CLOSE), operation): x for (operation, _, _), x in places.items()}
+    for (_, operation), x in sorted(marks.items()):
         if runs and runs[-1][0] == operation:
             runs[-1][1].append(x)
         else:

@@ -23,7 +23,7 @@ def bench_title(machine: Machine) -> str:
 
 
 def bench_table(results: Sequence[Result], machine: Machine, limits: Limits) -> Table:
-    """One row a problem and provider; what the device could do, and the versions, below."""
+    """A line for each provider of a problem; what the device could do, and the versions, below."""
     rates = ", ".join(f"{name} {rate:.4g}" for name, rate in limits.tflops.items())
     versions = f"torch {machine.torch}" + (f", Triton {machine.triton}" if machine.triton else "")
     threads = f", {machine.threads} threads" if machine.threads else ""
@@ -31,23 +31,26 @@ def bench_table(results: Sequence[Result], machine: Machine, limits: Limits) -> 
     table = Table(
         title=bench_title(machine),
         caption=f"limits: {limits.gbps:.4g} GB/s; TFLOPS {rates} ({limits.source})\n"
-        f"attainable: the larger of bytes and operations at those{warm}\n{versions}{threads}",
+        f"of limit: the larger of bytes and operations at those, over the median time{warm}\n"
+        f"{versions}{threads}",
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for name in ("operation", "problem", "dtype", "by"):
-        table.add_column(name, no_wrap=name != "problem")
-    for name in ("ms", "20–80 %", "GB/s", "TFLOPS", "attainable", f"vs {BASELINE}"):
+    table.add_column("problem", min_width=24)
+    table.add_column("by", no_wrap=True)
+    for name in ("ms", "GB/s", "TFLOPS", "of limit", f"vs {BASELINE}"):
         table.add_column(name, justify="right", no_wrap=True)
-    before: tuple[str, ...] = ()
     speeds = _speeds(results)
+    groups: dict[str, list[tuple[str, ...]]] = {}
     for result, speed in zip(results, speeds, strict=True):
-        key = (result.operation, result.problem, result.dtype)
-        shown = tuple("" if key == before else part for part in key)
-        table.add_row(*shown, result.provider, *_figures(result, speed))
-        before = key
+        problem = f"{result.operation}, {result.dtype}\n{result.problem}"
+        row = (result.provider, *_figures(result, speed))
+        groups.setdefault(problem, []).append(row)
+    for problem, rows in groups.items():
+        # One row of several lines: what they have in common wraps beside all of them.
+        table.add_row(problem, *("\n".join(cells) for cells in zip(*rows, strict=True)))
     return table
 
 
@@ -105,13 +108,17 @@ def _rate(result: Result, amount: int, scale: float) -> float | None:
 
 def _figures(result: Result, speed: float | None) -> tuple[str, ...]:
     if result.timing is None:
-        return ("fault", "", "", "", "", "")
+        return ("fault", "", "", "", "")
     timing = result.timing
     return (
-        f"{timing.q50_ms:.4g}",
-        f"{timing.q20_ms:.3g}–{timing.q80_ms:.3g}",
-        f"{_rate(result, result.bytes, 1e-6) or 0:.3g}",
-        f"{_rate(result, result.flops, 1e-9) or 0:.3g}",
+        _short(timing.q50_ms),
+        _short(_rate(result, result.bytes, 1e-6) or 0),
+        _short(_rate(result, result.flops, 1e-9) or 0),
         f"{result.efficiency or 0:.1%}",
         "" if result.provider == BASELINE or speed is None else f"{speed:.2f}×",
     )
+
+
+def _short(value: float) -> str:
+    """Three digits, no exponent before ten thousand."""
+    return f"{value:.0f}" if 1000 <= value < 10_000 else f"{value:.3g}"
