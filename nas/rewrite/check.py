@@ -12,15 +12,6 @@ from torch.utils._pytree import tree_leaves
 
 from nas.rewrite.plan import Region
 
-TOLERANCES: dict[torch.dtype, float] = {
-    torch.float64: 1e-8,
-    torch.float32: 1e-4,
-    torch.float16: 1e-2,
-    torch.bfloat16: 6e-2,
-}
-"""By dtype, the largest difference allowed, as a share of the largest value. Wider than the
-kernels' own: a folded weight is rounded once more, and differences add up along a network."""
-
 
 class OptimizeError(ValueError):
     """A network that cannot be optimised, or whose optimised form computes something else."""
@@ -37,7 +28,7 @@ def layer_errors(
         network: the original; gets hooks for the time of the call.
         regions: see `nas.rewrite.plan`.
         inputs: of the network.
-        tolerance: as in `TOLERANCES`.
+        tolerance: as in `nas.rewrite.report.TOLERANCES`.
 
     Returns:
         For each region the largest difference, as a share of the largest value.
@@ -45,6 +36,8 @@ def layer_errors(
     Raises:
         OptimizeError: one passes the tolerance.
     """
+    if not regions:
+        return []
     errors = [0.0] * len(regions)
     modules = dict(network.named_modules())
     with contextlib.ExitStack() as hooks, torch.no_grad(), _full_float32():
@@ -54,7 +47,7 @@ def layer_errors(
             hooks.callback(first.register_forward_pre_hook(_keeper(seen)).remove)
             hook = _comparer(seen, region, index, errors)
             hooks.callback(last.register_forward_hook(hook).remove)
-        network(*inputs)
+        _run(network, inputs)
     for region, error in zip(regions, errors, strict=True):
         if not error <= tolerance:
             raise OptimizeError(
@@ -77,8 +70,7 @@ def output_error(
         OptimizeError: it passes the tolerance, or the outputs cannot be compared.
     """
     with torch.no_grad(), _full_float32():
-        expected = _tensors(original(*[x.clone() for x in inputs]))
-        found = _tensors(optimised(*[x.clone() for x in inputs]))
+        expected, found = _run(original, inputs), _run(optimised, inputs)
     if not expected or not all(t.isfinite().all() for t in expected):
         raise OptimizeError(
             "the check needs outputs that are finite tensors: give an input on which the network "
@@ -101,6 +93,8 @@ def difference(expected: Tensor, found: Tensor) -> float:
         return torch.inf
     if expected.numel() == 0:
         return 0.0
+    if expected.is_complex():
+        expected, found = torch.view_as_real(expected), torch.view_as_real(found)
     a, b = expected.double(), found.double()
     same = (a == b) | (a.isnan() & b.isnan())
     apart = (a - b).abs().masked_fill(same, 0.0).nan_to_num(nan=torch.inf)
@@ -124,7 +118,14 @@ def _comparer(
     return compare
 
 
-def _tensors(result: object) -> list[Tensor]:
+def _run(network: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors that a network returns."""
+    try:
+        result = network(*[x.clone() for x in inputs])
+    except AttributeError as fault:
+        raise OptimizeError(
+            f"the network looks into a layer that was replaced: {fault}. Call the layer instead"
+        ) from fault
     return [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
 
 

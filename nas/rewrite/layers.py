@@ -8,6 +8,7 @@ them, without gradients.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -40,9 +41,11 @@ class Layer(nn.Module):
 
 
 class Product(Layer):
-    """A layer that multiplies by a weight."""
+    """A layer that multiplies by a weight, `[N, ...]`."""
 
     folds: ClassVar[bool] = True
+    images: ClassVar[bool] = True
+    """Whether the channels of the output are the second of four dimensions, else the last."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
@@ -52,6 +55,27 @@ class Product(Layer):
     def fold(self, norm: _BatchNorm) -> None:
         """Take in the batch norm behind this layer."""
         self.weight, self.bias = folded(self.weight, self.bias, norm)
+
+    def scale(self, factor: Tensor | None, offset: Tensor | None, *, images: bool) -> bool:
+        """Take in a factor and an offset of each channel; say whether that could be done.
+
+        Args:
+            factor: `[N]`; None is 1.
+            offset: `[N]`; None is 0.
+            images: whether they are applied to the second of four dimensions, else to the last.
+        """
+        # In float16 a small factor, as of a young network, would leave nothing of the weight.
+        if images is not self.images or self.weight.dtype is torch.float16:
+            return False
+        weight, bias = self.weight.detach(), self.bias
+        if factor is not None:
+            along = factor.detach().reshape(-1, *[1] * (weight.dim() - 1))
+            self.weight = _kept(weight * along)
+            bias = None if bias is None else _kept(bias.detach() * factor.detach())
+        if offset is not None:
+            bias = _kept(offset.detach() + (0 if bias is None else bias.detach()))
+        self.bias = bias
+        return True
 
 
 class PointwiseConv(Product):
@@ -112,12 +136,29 @@ class Gemm(Product):
 
     operation: ClassVar[str] = "gemm"
     folds: ClassVar[bool] = False
+    images: ClassVar[bool] = False
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """Activation of the product, plus the residual."""
         return OPERATORS[self.operation](
             x, self.weight, self.bias, residual, activation=self.activation
         )
+
+
+class Residual(nn.Module):
+    """The input added to what layers in a row make of it, by the last of them."""
+
+    def __init__(self, stages: Sequence[nn.Module], last: Product) -> None:
+        super().__init__()
+        self.stages, self.last = nn.ModuleList(stages), last
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape that the layers keep."""
+        y = x
+        for stage in self.stages:
+            y = stage(y)
+        z: Tensor = self.last(y, x)
+        return z
 
 
 class LayerNorm(Layer):

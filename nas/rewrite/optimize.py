@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from hwprofile.trace import TraceError, trace
 from nas.gpu_target import gpu_target
-from nas.rewrite.check import TOLERANCES, OptimizeError, layer_errors, output_error
+from nas.rewrite.check import OptimizeError, layer_errors, output_error
 from nas.rewrite.flow import Flow
 from nas.rewrite.plan import Region, plan
-from nas.rewrite.report import Replaced, Report
+from nas.rewrite.report import TOLERANCES, Replaced, Report
+from nas.rewrite.residual import residual_regions
 
 __all__ = ["OptimizeError", "Optimized", "optimize"]
 
@@ -55,7 +56,7 @@ def optimize(
             which batch norms are folded and nothing else, as the operators are torch's own
             operations there. None takes the operators whatever the device.
         tolerance: largest difference allowed, as a share of the largest value; None: by dtype,
-            `nas.rewrite.check.TOLERANCES`.
+            `nas.rewrite.report.TOLERANCES`.
         seed: of the random inputs.
 
     Returns:
@@ -80,20 +81,12 @@ def optimize(
 
     network = copy.deepcopy(module).requires_grad_(False)
     regions, left = plan(network, flow, refused=refused)
-    errors = layer_errors(network, regions, given, allowed)
-    kinds = {path: type(part).__name__ for path, part in network.named_modules()}
+    replaced = _described(network, regions, layer_errors(network, regions, given, allowed))
     network = _replaced(network, regions)
+    sums = residual_regions(network, flow)
+    replaced += _described(network, sums, layer_errors(network, sums, given, allowed))
+    network = _replaced(network, sums)
     error = output_error(module, network, given, allowed)
-    replaced = [
-        Replaced(
-            path=region.paths[0],
-            operation=region.operation,
-            covers=region.paths,
-            kinds=tuple(kinds[path] for path in region.paths),
-            error=found,
-        )
-        for region, found in zip(regions, errors, strict=True)
-    ]
     report = Report(replaced=tuple(replaced), left=tuple(left), error=error, tolerance=allowed)
     return Optimized(network, report)
 
@@ -151,6 +144,22 @@ def _drawn(
     ]
 
 
+def _described(
+    network: nn.Module, regions: Sequence[Region], errors: Sequence[float]
+) -> list[Replaced]:
+    kinds = {path: type(part).__name__ for path, part in network.named_modules()}
+    return [
+        Replaced(
+            path=region.paths[0],
+            operation=region.operation,
+            covers=region.paths,
+            kinds=tuple(kinds[path] for path in region.paths),
+            error=error,
+        )
+        for region, error in zip(regions, errors, strict=True)
+    ]
+
+
 def _replaced(network: nn.Module, regions: Sequence[Region]) -> nn.Module:
     """Put the new layers in, under every path that their modules have."""
     modules = dict(network.named_modules())
@@ -158,7 +167,9 @@ def _replaced(network: nn.Module, regions: Sequence[Region]) -> nn.Module:
     for region in regions:
         new[id(modules[region.paths[0]])] = region.layer.eval()
         new.update({id(modules[path]): nn.Identity().eval() for path in region.paths[1:]})
-    for parent in modules.values():
+    # A new layer may hold modules that are replaced too, as residuals within residuals do.
+    within = [part for region in regions for part in region.layer.modules()]
+    for parent in [*modules.values(), *within]:
         for name, child in parent._modules.items():
             if child is not None and id(child) in new:
                 parent._modules[name] = new[id(child)]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kernels.dense_conv import KERNEL_SIZES as DENSE_SIZES
 from kernels.depthwise_conv import KERNEL_SIZES as DEPTHWISE_SIZES
@@ -67,6 +67,17 @@ def activation_of(module: nn.Module) -> str | None:
         if isinstance(module, cls) and type(module).forward is cls.forward:
             plain = not isinstance(module, nn.GELU) or module.approximate == "none"
             return name if plain else None
+    return None
+
+
+def affine_of(module: nn.Module) -> tuple[Tensor | None, Tensor | None] | None:
+    """Factor and offset of each channel, if a module does nothing else than apply them."""
+    if meddled(module):
+        return None
+    if type(module).forward is norm.LayerScale.forward:
+        return module.get_parameter("scale"), None
+    if type(module).forward is norm.Bias.forward:
+        return None, module.get_parameter("bias")
     return None
 
 

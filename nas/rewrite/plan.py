@@ -1,4 +1,4 @@
-"""What is to be replaced: chains of a layer, the batch norm behind it and the activation.
+"""What is to be replaced: chains of a layer, the norm and scale behind it and the activation.
 
 A chain is taken only where the trace shows that nothing else reads what passes between its modules,
 and that each of them runs once.
@@ -12,8 +12,15 @@ from torch import nn
 
 from nas.rewrite.flow import Flow
 from nas.rewrite.layers import Layer, Product, torch_conv
-from nas.rewrite.patterns import Pattern, activation_of, is_foldable, meddled, pattern_of
-from nas.rewrite.report import Left
+from nas.rewrite.patterns import (
+    Pattern,
+    activation_of,
+    affine_of,
+    is_foldable,
+    meddled,
+    pattern_of,
+)
+from nas.rewrite.report import TOLERANCES, Left
 
 _UNKNOWN = "no operation for it"
 _TURNS = 3
@@ -84,19 +91,26 @@ class _Planner:
             return
         paths = [path]
         if pattern.op and self._runs_once(path, pattern):
-            if isinstance(layer, Product) and layer.folds:
-                behind = self._behind(paths[-1], "batch_norm")
-                if behind is not None and is_foldable(self.modules[behind]):
-                    norm = self.modules[behind]
-                    assert isinstance(norm, nn.BatchNorm2d)
-                    layer.fold(norm)
-                    paths.append(behind)
-            behind = self._behind(paths[-1])
-            activation = None if behind is None else activation_of(self.modules[behind])
-            if behind is not None and activation is not None:
-                layer.activation = activation
-                paths.append(behind)
+            paths += self._take_in(path, layer)
         self._cover(paths, layer, layer.operation)
+
+    def _take_in(self, path: str, layer: Layer) -> list[str]:
+        """Have a layer do what alone follows it, as far as it can; paths of that."""
+        taken: list[str] = []
+        while (behind := self._behind(taken[-1] if taken else path)) is not None:
+            module = self.modules[behind]
+            if isinstance(layer, Product) and layer.folds and is_foldable(module):
+                assert isinstance(module, nn.BatchNorm2d)
+                layer.fold(module)
+            elif isinstance(layer, Product) and (pair := affine_of(module)) is not None:
+                images = len(self.flow.at(behind)[0].output_shapes[0]) == 4
+                if not layer.scale(*pair, images=images):
+                    break
+            else:
+                layer.activation = activation_of(module) or "none"
+                return [*taken, behind] if layer.activation != "none" else taken
+            taken.append(behind)
+        return taken
 
     def left(self) -> list[Left]:
         """The modules without children that stay, with reasons."""
@@ -119,7 +133,21 @@ class _Planner:
             return reason
         if pattern.image and any(len(c.input_shapes[0]) != 4 for c in self.flow.at(path)):
             return "its input is no batch of images"
+        if reason := self._mixed(path, module):
+            return reason
         return pattern.make(module)
+
+    def _mixed(self, path: str, module: nn.Module) -> str | None:
+        """Why operators would refuse a module's dtypes; None if they would not."""
+        inside = f"{path}." if path else ""
+        calls = [c for c in self.flow.calls if c.path == path or c.path.startswith(inside)]
+        dtypes = {dtype for call in calls for dtype in call.output_dtypes}
+        dtypes |= {p.dtype for p in module.parameters()}
+        dtypes |= {b.dtype for b in module.buffers() if b.is_floating_point()}
+        if len(dtypes) == 1 and dtypes <= TOLERANCES.keys():
+            return None
+        names = sorted(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        return f"operators take one floating-point dtype; it has {', '.join(names)}"
 
     def _fold_only(self, path: str, conv: nn.Conv2d, pattern: Pattern) -> None:
         """Fold the batch norm behind a convolution into torch's own."""

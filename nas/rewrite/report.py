@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+import torch
+
+TOLERANCES: dict[torch.dtype, float] = {
+    torch.float64: 1e-8,
+    torch.float32: 1e-4,
+    torch.float16: 1e-2,
+    torch.bfloat16: 6e-2,
+}
+"""By dtype, the largest difference allowed, as a share of the largest value. Wider than the
+kernels' own: a folded weight is rounded once more, and differences add up along a network."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replaced:
     """One operator, and the modules whose work it does."""
 
     path: str
-    """Path of the new module: that of the first that it stands for; empty for the network."""
+    """Path in the original of the first module that it stands for; empty for the network."""
     operation: str
     """Operator of `kernels.library`, or `torch.conv2d` where only a batch norm was folded."""
     covers: tuple[str, ...]
-    """Paths of all modules that it stands for; the later ones became identities."""
+    """Paths in the original of all modules that it stands for. The later ones became identities; a
+    residual connection became the sum at the end of its last operator."""
     kinds: tuple[str, ...]
     """Class names of `covers`."""
     error: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +16,16 @@ import nas
 from hwprofile.device import UnknownTargetError
 from hwprofile.fuse import fuse
 from hwprofile.trace import trace
+from nas.export import export
 from nas.rewrite import layers
-from nas.rewrite.check import TOLERANCES, OptimizeError
+from nas.rewrite.check import OptimizeError
+from nas.rewrite.report import TOLERANCES
+from searchspace.architecture import Architecture
 from searchspace.build import build
+from searchspace.primitives.channel import InvertedMLP
+from searchspace.primitives.channel_mixers import Pointwise
+from searchspace.primitives.composite import Residual
+from searchspace.primitives.norm import Bias, LayerScale
 from searchspace.shapes import image
 from searchspace.text import from_text
 
@@ -136,6 +144,16 @@ def test_costs_are_those_of_the_original_or_less(space: str) -> None:
         assert all(new <= old for old, new in zip(*sums, strict=True))
 
 
+def test_an_exported_network_is_optimised(tmp_path: Path) -> None:
+    root = from_text(TREES["vit"])
+    folder = export(Architecture(space="vit", root=root), image(3, 16, 16), tmp_path / "net")
+    original = nas.load(folder)
+    module, report = nas.optimize(original, IMAGE)
+    x = torch.randn(IMAGE, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(module(x), original(x), rtol=1e-4, atol=1e-5)
+    assert "TokenPool" in str(report)
+
+
 def test_branches_merged_cost_less() -> None:
     original = network("conv_large_kernel")
     module = nas.optimize(original, IMAGE).module
@@ -164,6 +182,7 @@ def test_every_dtype(dtype: torch.dtype) -> None:
     assert dense == (dtype is not torch.float64)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
 @pytest.mark.parametrize(
     ("options", "operation"),
     [
@@ -196,6 +215,78 @@ def test_layers_of_a_forward_are_joined_by_the_flow_of_data() -> None:
     assert [entry.covers for entry in report.replaced] == [("conv", "norm", "act")]
     assert isinstance(module.conv, layers.DepthwiseConv)
     assert isinstance(module.act, nn.Identity)
+
+
+def test_scales_and_offsets_of_channels_are_taken_in() -> None:
+    torch.manual_seed(0)
+    parts = [Pointwise(4), Bias(4), LayerScale(4), nn.BatchNorm2d(4), LayerScale(4), nn.SiLU()]
+    original = stirred(nn.Sequential(*parts))
+    module, report = nas.optimize(original, (2, 4, 5, 5))
+    assert [entry.covers for entry in report.replaced] == [("0.mix", "1", "2", "3", "4", "5")]
+    x = torch.randn(2, 4, 3, 7, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(module(x), original(x), rtol=1e-4, atol=1e-5)
+    rows = stirred(nn.Sequential(nn.Linear(6, 4), LayerScale(4)))
+    assert len(nas.optimize(rows, (2, 3, 6)).report.replaced[0].covers) == 2
+    # Of four dimensions the second is scaled, which is no column of the product.
+    rows = stirred(nn.Sequential(nn.Linear(6, 4), LayerScale(3)))
+    assert len(nas.optimize(rows, (2, 3, 5, 6)).report.replaced[0].covers) == 1
+
+
+def test_a_small_factor_in_float16_stays_apart() -> None:
+    torch.manual_seed(0)
+    original = nn.Sequential(Pointwise(4), LayerScale(4, 1e-6)).eval().half()
+    report = nas.optimize(original, (2, 4, 5, 5)).report
+    assert [entry.covers for entry in report.replaced] == [("0.mix",)]
+
+
+def test_the_last_product_of_a_residual_adds_it() -> None:
+    torch.manual_seed(0)
+    inner = Residual(nn.Sequential(Pointwise(4), nn.BatchNorm2d(4), nn.ReLU()))
+    body = nn.Sequential(inner, InvertedMLP(4, 2, "gelu"), LayerScale(4))
+    original = stirred(nn.Sequential(Residual(body), Residual(nn.Sequential(nn.ReLU()))))
+    module, report = nas.optimize(original, (2, 4, 5, 5))
+    whole = {entry.path for entry in report.replaced if entry.kinds == ("Residual",)}
+    assert whole == {"0", "0.body.0"}
+    record = trace(module, (2, 4, 5, 5))
+    ops = ["convolution", "relu", "add", "convolution", "gelu", "convolution", "add", "relu", "add"]
+    assert [call.op for call in record.calls] == ops
+    exported = torch.export.export(module, (torch.ones(2, 4, 5, 5),))
+    sums = [node for node in exported.graph.nodes if "add" in str(node.target)]
+    assert len(sums) == 1
+    x = torch.randn(2, 4, 3, 7, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(module(x), original(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_body_that_spreads_over_its_input_is_left() -> None:
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 4, 1))
+    report = nas.optimize(Residual(body).eval(), (2, 4, 5, 5)).report
+    assert [entry.operation for entry in report.replaced] == [
+        "global_average_pool",
+        "pointwise_conv2d",
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:Complex modules:UserWarning")
+def test_mixed_dtypes_are_left() -> None:
+    class Mixed(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return self[1](self[0](x).float())
+
+    report = nas.optimize(Mixed(nn.Linear(4, 4).half(), nn.LayerNorm(4)).eval(), (2, 4)).report
+    assert [entry.path for entry in report.replaced] == ["0", "1"]
+    odd = nn.Sequential(nn.Conv2d(4, 4, 1).to(torch.complex64)).eval()
+    (left,) = nas.optimize(odd, torch.ones(1, 4, 2, 2, dtype=torch.complex64)).report.left
+    assert "complex64" in left.reason
+
+
+def test_a_forward_that_looks_into_a_layer_is_told() -> None:
+    class Nosy(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return self[0](x) / self[0].in_features
+
+    with pytest.raises(OptimizeError, match=r"looks into a layer that was replaced.*in_features"):
+        nas.optimize(Nosy(nn.Linear(4, 4)).eval(), (2, 4))
 
 
 def test_what_others_read_is_not_folded() -> None:
