@@ -50,7 +50,7 @@ class Result:
     dtype: str
     """Such as `float16`."""
     provider: str
-    """`triton`, `eager` or `compile`."""
+    """`triton`, `eager`, `compile` or one of the problem's own rivals."""
     timing: Timing | None
     """How long it took; None after a fault."""
     fault: str = ""
@@ -160,10 +160,12 @@ def _task(
         calls["triton"] = partial(
             load_operation(problem.operation).run, **arguments, backend="triton"
         )
-    calls[BASELINE] = partial(problem.by_torch, **arguments)
+    given = problem.torch_inputs(arguments)
+    calls[BASELINE] = partial(problem.by_torch, **given)
     if compiled:
         torch._dynamo.reset()  # else the third shape would be compiled for any shape
-        calls["compile"] = partial(torch.compile(problem.by_torch), **arguments)
+        calls["compile"] = partial(torch.compile(problem.by_torch), **given)
+    calls |= {name: partial(call, **arguments) for name, call in problem.others.items()}
     faults = {provider: _tried(call) for provider, call in calls.items()}
     sound = {provider: call for provider, call in calls.items() if not faults[provider]}
     timings = timer.time(sound, _SECONDS)

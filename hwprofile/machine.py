@@ -115,8 +115,8 @@ def _version(package: str) -> str:
 def _nvidia_smi(device: torch.device, query: str) -> str:
     """One figure of a GPU; empty where the tool is missing or does not say."""
     # The tool numbers all boards, torch those it may see: a board's UUID is the same in both.
-    uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-    command = ["nvidia-smi", f"--id={uuid}", f"--query-gpu={query}", "--format=csv,noheader"]
+    uuid = str(torch.cuda.get_device_properties(device).uuid).removeprefix("GPU-")
+    command = ["nvidia-smi", f"--id=GPU-{uuid}", f"--query-gpu={query}", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):

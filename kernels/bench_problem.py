@@ -4,8 +4,8 @@ many bytes and operations the task needs at least.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -24,7 +24,12 @@ class BenchProblem:
     make: Make
     """Makes the arguments of the operation's public function."""
     by_torch: Callable[..., Tensor]
-    """torch's own version, which takes the same arguments: what `eager` and `compile` run."""
+    """torch's own version: what `eager` and `compile` run."""
+    torch_inputs: Callable[[Arguments], Arguments] = lambda arguments: arguments
+    """From the operation's arguments to those of `by_torch`; not timed. Quantized problems are
+    given to torch as the product of floats that they replace."""
+    others: Mapping[str, Callable[..., Tensor]] = field(default_factory=dict)
+    """More rivals by name, which take the operation's arguments."""
     dtypes: tuple[torch.dtype, ...] = (torch.float16,)
     """Precisions that are timed on a GPU; a CPU takes float32, or what the operation is for."""
     rate: str = ""

@@ -161,7 +161,7 @@ def _gemm(rows: int, columns: int, inner: int) -> BenchProblem:
 
 
 def _int8(rows: int, columns: int, inner: int) -> BenchProblem:
-    """W8A8, a scale a row and a column; torch multiplies the same task in the dtype itself."""
+    """W8A8, a scale a row and a column."""
 
     def make(generator: torch.Generator, dtype: torch.dtype, device: torch.device) -> Arguments:
         def steps(*size: int) -> Tensor:
@@ -180,7 +180,9 @@ def _int8(rows: int, columns: int, inner: int) -> BenchProblem:
         operation="int8_gemm",
         name=f"{rows}x{inner} by {inner}x{columns}, W8A8",
         make=make,
-        by_torch=_int8_by_torch,
+        by_torch=functional.linear,
+        torch_inputs=_floats_of_int8,
+        others={"int_mm": _int_mm},
         dtypes=_HALVES[1:],
         rate="int8",
         flops=2 * rows * columns * inner,
@@ -189,7 +191,14 @@ def _int8(rows: int, columns: int, inner: int) -> BenchProblem:
     )
 
 
-def _int8_by_torch(
+def _floats_of_int8(arguments: Arguments) -> Arguments:
+    dtype = arguments["dtype"]
+    x = arguments["x"] * arguments["x_scale"][:, None]
+    weight = arguments["weight"] * arguments["weight_scale"][:, None]
+    return {"input": x.to(dtype), "weight": weight.to(dtype)}
+
+
+def _int_mm(
     x: Tensor, weight: Tensor, x_scale: Tensor, weight_scale: Tensor, dtype: torch.dtype
 ) -> Tensor:
     # torch's int8 product on CUDA wants more than 16 rows.
@@ -215,17 +224,19 @@ def _w4(rows: int, columns: int, inner: int) -> BenchProblem:
         operation="w4_gemm",
         name=f"{rows}x{inner} by {inner}x{columns}, W4A16",
         make=make,
-        by_torch=_w4_by_torch,
+        by_torch=functional.linear,
+        torch_inputs=_floats_of_w4,
         flops=2 * rows * columns * inner,
         elements=rows * (inner + columns) + inner // _GROUP * columns,
         bytes=inner * columns // 2,
     )
 
 
-def _w4_by_torch(x: Tensor, packed: Tensor, scale: Tensor) -> Tensor:
-    steps = unpack_w4(packed, x.shape[1]).to(x.dtype) - 8
+def _floats_of_w4(arguments: Arguments) -> Arguments:
+    x, scale = arguments["x"], arguments["scale"]
+    steps = unpack_w4(arguments["packed"], x.shape[1]).to(x.dtype) - 8
     groups = steps.reshape(len(steps), -1, _GROUP) * scale.t()[:, :, None]
-    return functional.linear(x, groups.flatten(1))
+    return {"input": x, "weight": groups.flatten(1)}
 
 
 def _attention(batch: int, tokens: int, heads: int = 12, features: int = 64) -> BenchProblem:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from xml.sax.saxutils import escape
 
 from hwprofile.bench import Result
-from nas.report.plot import Place, line, number, svg, text
+from nas.report.plot import Place, line, number, row, svg, text
 
 _WIDTH, _HEIGHT = 860.0, 560.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72.0, 96.0, 176.0, 76.0
@@ -24,12 +24,13 @@ _STYLE = (
     "<style>.paper{fill:#fff}text{fill:#1b1f27}.pale{fill:#5b6472}.grid{stroke:#e3e6eb}"
     ".axis{stroke:#6c7684}.gap{stroke:#c6ccd6}.lead{stroke:#c6ccd6;fill:none}"
     ".attainable{stroke:#1b1f27;stroke-width:1.4}"
-    ".triton{fill:#2563c9}.eager{fill:#c2620a}.compile{fill:#5b8c2a}</style>"
+    ".triton{fill:#2563c9}.eager{fill:#c2620a}.compile{fill:#5b8c2a}.int_mm{fill:#8a3fa0}</style>"
 )
 _PROVIDERS = {
     "triton": "this project's kernels",
     "eager": "torch, eager",
     "compile": "torch.compile",
+    "int_mm": "torch._int_mm",
 }
 
 
@@ -166,9 +167,10 @@ def _shape(provider: str, x: float, y: float) -> str:
             f'<rect class="eager" x="{number(x - 3.6)}" y="{number(y - 3.6)}" width="7.2" '
             'height="7.2"/>'
         )
-    corners = ((x, y - 4.8), (x + 4.6, y + 3.6), (x - 4.6, y + 3.6))
-    points = " ".join(f"{number(a)},{number(b)}" for a, b in corners)
-    return f'<polygon class="compile" points="{points}"/>'
+    corners = [(x, y - 4.8), (x + 4.6, y + 3.6), (x - 4.6, y + 3.6)]
+    if provider == "int_mm":
+        corners = [(x, y - 5), (x + 5, y), (x, y + 5), (x - 5, y)]
+    return f'<polygon class="{provider}" points="{row(corners)}"/>'
 
 
 def _legend(providers: Sequence[str]) -> Iterator[str]:

@@ -1,24 +1,29 @@
 """Profiles: what is measured in which order, interruptions, and what a reader refuses."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import islice
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from hwprofile import measure as measuring
-from hwprofile.clock import CpuTimer, Timing
+from hwprofile.clock import CpuTimer, CudaTimer, Timing
 from hwprofile.device import get_target
 from hwprofile.kernel_table import price_table
 from hwprofile.layer import Layer
+from hwprofile.layer_calls import kernel_call
 from hwprofile.machine import machine_of
 from hwprofile.measure import finish, measure, part_of, plan
 from hwprofile.profile_table import Profile, ProfileError, Row, read_profile, write_profile
 
 CPU = torch.device("cpu")
 HERE = machine_of(CPU)
+GPU = replace(HERE, kind="cuda", device="a board", threads=0, triton="3.9.0")
 LAYERS = [Layer("gemm", (4, 8, 16)), Layer("relu", (4, 8)), Layer("global_avg_pool2d", (1, 4, 5))]
 
 
@@ -98,6 +103,21 @@ def test_on_a_cpu_only_torch_is_timed(tmp_path, few_layers):
     part = plan(tmp_path / "p.parquet", HERE, CPU)
     list(measure(part, CPU, CountingTimer(), seconds=60))
     assert {r.backend for r in part.rows} == {"torch"}
+
+
+def test_on_a_gpu_the_kernels_are_timed_beside_torch(tmp_path, few_layers, monkeypatch):
+    monkeypatch.setattr(measuring, "kernel_call", partial(kernel_call, backend="plain"))
+    part = plan(tmp_path / "p.parquet", GPU, CPU)
+    list(measure(part, CPU, CountingTimer(), seconds=60))
+    assert {r.backend for r in part.rows} == {"torch", "triton"}
+    assert {r.scheme for r in part.rows} == {"fp32", "bf16", "fp16"}
+
+
+def test_what_the_kernels_do_not_serve_is_timed_by_torch_alone(tmp_path, few_layers):
+    part = plan(tmp_path / "p.parquet", GPU, CPU)  # the tensors are on the CPU
+    list(measure(part, CPU, CountingTimer(), seconds=60))
+    assert {r.backend for r in part.rows} == {"torch"}
+    assert part.faults == []
 
 
 def test_what_was_begun_elsewhere_is_not_mixed_in(tmp_path, few_layers):
@@ -237,3 +257,50 @@ def test_calls_of_seconds_are_not_repeated():
     found = CpuTimer(wall=clock, cpu=clock).time({"it": clock.passes(10**9)}, 0.03)["it"]
     assert (found.repeats, found.min_ms, found.q80_ms) == (1, 1000.0, 1000.0)
     assert clock() == 2 * 10**9
+
+
+class FakeGpu:
+    """Enough of `torch.cuda` for a timer: time passes on the GPU's own clock, in ms."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.log = 0.0, []
+        outer = self
+
+        class Event:
+            def __init__(self, enable_timing):
+                assert enable_timing
+
+            def record(self):
+                self.at = outer.now
+
+            def elapsed_time(self, end):
+                assert outer.log[-1] == "synchronize"
+                return end.at - self.at
+
+        properties = SimpleNamespace(L2_cache_size=1 << 20)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+        monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+        monkeypatch.setattr(torch.cuda, "Event", Event)
+        monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: self.passes(7.0, "sleep")())
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda: self.log.append("synchronize"))
+
+    def passes(self, milliseconds, name):
+        def call():
+            self.now += milliseconds
+            self.log.append(name)
+
+        return call
+
+
+def test_on_a_gpu_only_the_call_is_between_the_events(monkeypatch):
+    gpu = FakeGpu(monkeypatch)
+    calls = {"triton": gpu.passes(0.5, "triton"), "torch": gpu.passes(2.0, "torch")}
+    found = CudaTimer(CPU).time(calls, 0.02)
+    assert (found["triton"].min_ms, found["triton"].q80_ms) == pytest.approx((0.5, 0.5))
+    assert found["torch"].q50_ms == pytest.approx(2.0)
+    assert (found["triton"].repeats, found["torch"].repeats) == (40, 10)
+    assert found["triton"].cpu_ms is None
+    # Once to compile, then always behind a wait; and turn by turn.
+    turns = [name for name in gpu.log if name in calls][-50:]
+    assert turns[:4] == ["triton", "torch", "triton", "torch"]
+    assert gpu.log.count("sleep") == sum(gpu.log.count(name) for name in calls) - 2

@@ -32,9 +32,10 @@ def test_the_small_problems_are_of_every_operation():
 @pytest.mark.parametrize("problem", _SMALL, ids=lambda problem: problem.operation)
 def test_torch_computes_what_the_operation_means(problem):
     arguments = problem.inputs(torch.float32, torch.device("cpu"))
-    by_torch = problem.by_torch(**arguments)
+    by_torch = problem.by_torch(**problem.torch_inputs(arguments))
     plain = load_operation(problem.operation).run(**arguments, backend="plain")
-    torch.testing.assert_close(by_torch, plain, rtol=1e-4, atol=1e-4)
+    for result in (by_torch, *(other(**arguments) for other in problem.others.values())):
+        torch.testing.assert_close(result, plain, rtol=1e-4, atol=1e-4)
     tensors = [x for x in arguments.values() if isinstance(x, torch.Tensor)]
     moved = sum(x.numel() * x.element_size() for x in (*tensors, by_torch))
     assert problem.moved(torch.float32) == moved
