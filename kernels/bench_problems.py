@@ -6,22 +6,23 @@ operations large enough to be bound by memory; quantized products from 1 row to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from kernels.backend import ACTIVATIONS
+from kernels.bench_inputs import Shapes, make_inputs, total
 from kernels.bench_problem import BenchProblem
+from kernels.bench_products import (
+    attention_problem,
+    gemm_problem,
+    int8_problem,
+    w4_problem,
+)
 from kernels.catalogue import UnknownOperationError
-from kernels.operation import Arguments, Make
-from kernels.w4_gemm import pack_w4, unpack_w4
-
-_HALVES = (torch.float16, torch.bfloat16)
-_GROUP = 128
-Shapes = Mapping[str, tuple[int, ...]]
+from kernels.operation import Arguments
 
 
 def bench_problems() -> tuple[BenchProblem, ...]:
@@ -35,10 +36,10 @@ def bench_problems() -> tuple[BenchProblem, ...]:
         ),
         *(_pointwise(batch, *sizes) for batch in (1, 64) for sizes in ((96, 384, 56),)),
         *(_dense(batch, 64, 128, 56) for batch in (1, 64)),
-        *(_gemm(rows, 4096, 4096) for rows in (1, 64, 1024, 8192)),
-        *(_int8(rows, 4096, 4096) for rows in (1, 16, 64, 256, 1024, 4096, 8192)),
-        *(_w4(rows, 4096, 4096) for rows in (1, 4, 16, 32, 64)),
-        *(_attention(batch, tokens) for batch, tokens in ((1, 196), (64, 196), (8, 4096))),
+        *(gemm_problem(rows, 4096, 4096) for rows in (1, 64, 1024, 8192)),
+        *(int8_problem(rows, 4096, 4096) for rows in (1, 16, 64, 256, 1024, 4096, 8192)),
+        *(w4_problem(rows, 4096, 4096) for rows in (1, 4, 16, 32, 64)),
+        *(attention_problem(batch, tokens) for batch, tokens in ((1, 196), (64, 196), (8, 4096))),
         *(_norm(name, rows, 768) for name in ("layer_norm", "rms_norm") for rows in (196, 65536)),
         *(_elementwise(rows, 768) for rows in (196, 65536)),
         *(
@@ -46,41 +47,15 @@ def bench_problems() -> tuple[BenchProblem, ...]:
             for name in ("max_pool", "average_pool", "global_average_pool")
             for batch in (1, 64)
         ),
+        *(_batch_norm(batch, 256, 56) for batch in (1, 64)),
+        *(_squeeze_excite(batch, 256, 28) for batch in (1, 64)),
+        *(_inverted_residual(batch, 24, 144, 56) for batch in (1, 64)),
     )
 
 
 def bench_operations() -> tuple[str, ...]:
     """Names of the operations that have problems."""
     return tuple(dict.fromkeys(problem.operation for problem in bench_problems()))
-
-
-def _make(shapes: Shapes, **settings: Any) -> Make:
-    """Draw tensors of these shapes, images channels-last, in the dtype asked for."""
-
-    def make(generator: torch.Generator, dtype: torch.dtype, device: torch.device) -> Arguments:
-        found: Arguments = dict(settings)
-        for name, shape in shapes.items():
-            x = _draw(generator, shape, dtype, device)
-            if name == "x" and len(shape) == 4:
-                x = x.to(memory_format=torch.channels_last)
-            found[name] = x
-        return found
-
-    return make
-
-
-def _draw(
-    generator: torch.Generator, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Fill large tensors on their device: drawing 10^8 values on a CPU takes a second."""
-    if device.type == "cpu":
-        return torch.randn(shape, generator=generator).to(dtype)
-    own = torch.Generator(device).manual_seed(int(generator.initial_seed()))
-    return torch.empty(shape, dtype=dtype, device=device).normal_(generator=own)
-
-
-def _total(shapes: Shapes, *outputs: int) -> int:
-    return sum(torch.Size(shape).numel() for shape in shapes.values()) + sum(outputs)
 
 
 def _depthwise(batch: int, channels: int, side: int, kernel: int) -> BenchProblem:
@@ -97,11 +72,11 @@ def _depthwise(batch: int, channels: int, side: int, kernel: int) -> BenchProble
     return BenchProblem(
         operation="depthwise_conv",
         name=f"{batch}x{channels}x{side}x{side}, kernel {kernel}",
-        make=_make(shapes),
+        make=make_inputs(shapes),
         by_torch=by_torch,
         cores=False,
         flops=2 * size * kernel * kernel,
-        elements=_total(shapes, size),
+        elements=total(shapes, size),
     )
 
 
@@ -119,10 +94,10 @@ def _pointwise(batch: int, channels: int, out: int, side: int) -> BenchProblem:
     return BenchProblem(
         operation="pointwise_conv",
         name=f"{batch}x{channels}x{side}x{side} to {out}, gelu",
-        make=_make(shapes, activation="gelu"),
+        make=make_inputs(shapes, activation="gelu"),
         by_torch=by_torch,
         flops=2 * pixels * channels * out,
-        elements=_total(shapes, pixels * out),
+        elements=total(shapes, pixels * out),
     )
 
 
@@ -140,114 +115,10 @@ def _dense(batch: int, channels: int, out: int, side: int) -> BenchProblem:
     return BenchProblem(
         operation="dense_conv",
         name=f"{batch}x{channels}x{side}x{side} to {out}, kernel 3, relu",
-        make=_make(shapes, padding=1, activation="relu"),
+        make=make_inputs(shapes, padding=1, activation="relu"),
         by_torch=by_torch,
         flops=2 * size * channels * 9,
-        elements=_total(shapes, size),
-    )
-
-
-def _gemm(rows: int, columns: int, inner: int) -> BenchProblem:
-    shapes = {"x": (rows, inner), "weight": (columns, inner)}
-    return BenchProblem(
-        operation="gemm",
-        name=f"{rows}x{inner} by {inner}x{columns}",
-        make=_make(shapes),
-        by_torch=functional.linear,
-        dtypes=_HALVES,
-        flops=2 * rows * columns * inner,
-        elements=_total(shapes, rows * columns),
-    )
-
-
-def _int8(rows: int, columns: int, inner: int) -> BenchProblem:
-    """W8A8, a scale a row and a column."""
-
-    def make(generator: torch.Generator, dtype: torch.dtype, device: torch.device) -> Arguments:
-        def steps(*size: int) -> Tensor:
-            drawn = torch.randint(-128, 128, size, generator=generator, dtype=torch.int8)
-            return drawn.to(device)
-
-        return {
-            "x": steps(rows, inner),
-            "weight": steps(columns, inner),
-            "x_scale": torch.full((rows,), 1e-2, device=device),
-            "weight_scale": torch.full((columns,), 1e-3, device=device),
-            "dtype": dtype,
-        }
-
-    return BenchProblem(
-        operation="int8_gemm",
-        name=f"{rows}x{inner} by {inner}x{columns}, W8A8",
-        make=make,
-        by_torch=functional.linear,
-        torch_inputs=_floats_of_int8,
-        others={"int_mm": _int_mm},
-        dtypes=_HALVES[1:],
-        rate="int8",
-        flops=2 * rows * columns * inner,
-        elements=rows * columns,
-        bytes=rows * inner + columns * inner + 4 * (rows + columns),
-    )
-
-
-def _floats_of_int8(arguments: Arguments) -> Arguments:
-    dtype = arguments["dtype"]
-    x = arguments["x"] * arguments["x_scale"][:, None]
-    weight = arguments["weight"] * arguments["weight_scale"][:, None]
-    return {"input": x.to(dtype), "weight": weight.to(dtype)}
-
-
-def _int_mm(
-    x: Tensor, weight: Tensor, x_scale: Tensor, weight_scale: Tensor, dtype: torch.dtype
-) -> Tensor:
-    # torch's int8 product on CUDA wants more than 16 rows.
-    if x.is_cuda and x.shape[0] <= 16:
-        x = functional.pad(x, (0, 0, 0, 17 - x.shape[0]))
-        padded = torch._int_mm(x, weight.t())[: x_scale.shape[0]]
-        return (padded * x_scale[:, None] * weight_scale).to(dtype)
-    return (torch._int_mm(x, weight.t()) * x_scale[:, None] * weight_scale).to(dtype)
-
-
-def _w4(rows: int, columns: int, inner: int) -> BenchProblem:
-    """W4A16 with a scale for each 128 inner elements."""
-
-    def make(generator: torch.Generator, dtype: torch.dtype, device: torch.device) -> Arguments:
-        steps = torch.randint(0, 16, (columns, inner), generator=generator, dtype=torch.uint8)
-        return {
-            "x": _draw(generator, (rows, inner), dtype, device),
-            "packed": pack_w4(steps.to(device)),
-            "scale": torch.full((inner // _GROUP, columns), 1e-2, dtype=dtype, device=device),
-        }
-
-    return BenchProblem(
-        operation="w4_gemm",
-        name=f"{rows}x{inner} by {inner}x{columns}, W4A16",
-        make=make,
-        by_torch=functional.linear,
-        torch_inputs=_floats_of_w4,
-        flops=2 * rows * columns * inner,
-        elements=rows * (inner + columns) + inner // _GROUP * columns,
-        bytes=inner * columns // 2,
-    )
-
-
-def _floats_of_w4(arguments: Arguments) -> Arguments:
-    x, scale = arguments["x"], arguments["scale"]
-    steps = unpack_w4(arguments["packed"], x.shape[1]).to(x.dtype) - 8
-    groups = steps.reshape(len(steps), -1, _GROUP) * scale.t()[:, :, None]
-    return {"input": x, "weight": groups.flatten(1)}
-
-
-def _attention(batch: int, tokens: int, heads: int = 12, features: int = 64) -> BenchProblem:
-    shapes = dict.fromkeys(("q", "k", "v"), (batch, heads, tokens, features))
-    return BenchProblem(
-        operation="attention",
-        name=f"{batch}x{heads}x{tokens}x{features}",
-        make=_make(shapes),
-        by_torch=lambda q, k, v: functional.scaled_dot_product_attention(q, k, v),
-        flops=4 * batch * heads * tokens * tokens * features,
-        elements=4 * batch * heads * tokens * features,
+        elements=total(shapes, size),
     )
 
 
@@ -264,11 +135,11 @@ def _norm(name: str, rows: int, columns: int) -> BenchProblem:
     return BenchProblem(
         operation=name,
         name=f"{rows}x{columns}",
-        make=_make(shapes),
+        make=make_inputs(shapes),
         by_torch=by_torch,
         cores=False,
         flops=(8 if name == "layer_norm" else 4) * rows * columns,
-        elements=_total(shapes, rows * columns),
+        elements=total(shapes, rows * columns),
     )
 
 
@@ -287,11 +158,11 @@ def _elementwise(rows: int, columns: int) -> BenchProblem:
     return BenchProblem(
         operation="elementwise",
         name=f"{rows}x{columns}, bias, gelu, residual",
-        make=_make(shapes, activation="gelu", channel_dim=-1),
+        make=make_inputs(shapes, activation="gelu", channel_dim=-1),
         by_torch=by_torch,
         cores=False,
         flops=3 * rows * columns,
-        elements=_total(shapes, rows * columns),
+        elements=total(shapes, rows * columns),
     )
 
 
@@ -303,11 +174,104 @@ def _pool(name: str, batch: int, channels: int = 64, side: int = 112) -> BenchPr
     return BenchProblem(
         operation=name,
         name=f"{batch}x{channels}x{side}x{side}" + (", kernel 3, stride 2" if settings else ""),
-        make=_make(shapes, **settings),
+        make=make_inputs(shapes, **settings),
         by_torch=_POOLS[name],
         cores=False,
         flops=taps * written if settings else size,
         elements=size + written,
+    )
+
+
+def _batch_norm(batch: int, channels: int, side: int) -> BenchProblem:
+    size = batch * channels * side * side
+    vectors = dict.fromkeys(("mean", "weight", "bias"), (channels,))
+    shapes: Shapes = {"x": (batch, channels, side, side), **vectors}
+    drawn = make_inputs(shapes, activation="relu")
+
+    def make(generator: torch.Generator, dtype: torch.dtype, device: torch.device) -> Arguments:
+        ones = torch.ones(channels, dtype=dtype, device=device)
+        return {**drawn(generator, dtype, device), "variance": ones}
+
+    def by_torch(
+        x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, activation: str
+    ) -> Tensor:
+        return ACTIVATIONS[activation](functional.batch_norm(x, mean, variance, weight, bias))
+
+    return BenchProblem(
+        operation="batch_norm",
+        name=f"{batch}x{channels}x{side}x{side}, relu",
+        make=make,
+        by_torch=by_torch,
+        cores=False,
+        flops=2 * size,
+        elements=total(shapes, channels, size),
+    )
+
+
+def _squeeze_excite(batch: int, channels: int, side: int) -> BenchProblem:
+    inner, size = channels // 4, batch * channels * side * side
+    shapes: Shapes = {
+        "x": (batch, channels, side, side),
+        "squeeze_weight": (inner, channels),
+        "squeeze_bias": (inner,),
+        "excite_weight": (channels, inner),
+        "excite_bias": (channels,),
+    }
+
+    def by_torch(
+        x: Tensor,
+        squeeze_weight: Tensor,
+        squeeze_bias: Tensor,
+        excite_weight: Tensor,
+        excite_bias: Tensor,
+    ) -> Tensor:
+        means = functional.linear(x.mean((2, 3)), squeeze_weight, squeeze_bias).relu()
+        return x * functional.linear(means, excite_weight, excite_bias).sigmoid()[:, :, None, None]
+
+    return BenchProblem(
+        operation="squeeze_excite",
+        name=f"{batch}x{channels}x{side}x{side} by {inner}",
+        make=make_inputs(shapes),
+        by_torch=by_torch,
+        cores=False,
+        flops=2 * size + 4 * batch * channels * inner,
+        elements=total(shapes, size),
+    )
+
+
+def _inverted_residual(batch: int, channels: int, inner: int, side: int) -> BenchProblem:
+    shapes: Shapes = {
+        "x": (batch, channels, side, side),
+        "expand_weight": (inner, channels, 1, 1),
+        "expand_bias": (inner,),
+        "depthwise_weight": (inner, 1, 3, 3),
+        "depthwise_bias": (inner,),
+        "project_weight": (channels, inner, 1, 1),
+        "project_bias": (channels,),
+    }
+    pixels = batch * side * side
+
+    def by_torch(
+        x: Tensor,
+        expand_weight: Tensor,
+        expand_bias: Tensor,
+        depthwise_weight: Tensor,
+        depthwise_bias: Tensor,
+        project_weight: Tensor,
+        project_bias: Tensor,
+        residual: bool,
+    ) -> Tensor:
+        y = functional.conv2d(x, expand_weight, expand_bias).relu()
+        y = functional.conv2d(y, depthwise_weight, depthwise_bias, padding=1, groups=inner).relu()
+        return functional.conv2d(y, project_weight, project_bias) + x
+
+    return BenchProblem(
+        operation="inverted_residual",
+        name=f"{batch}x{channels}x{side}x{side} by {inner}, kernel 3",
+        make=make_inputs(shapes, residual=True),
+        by_torch=by_torch,
+        flops=2 * pixels * inner * (2 * channels + 9),
+        elements=total(shapes, pixels * channels),
     )
 
 

@@ -13,14 +13,17 @@ _SMALL = (
     problems._depthwise(1, 4, 9, 7),
     problems._pointwise(1, 4, 6, 5),
     problems._dense(1, 4, 6, 5),
-    problems._gemm(3, 8, 16),
-    problems._int8(20, 8, 16),
-    problems._w4(3, 8, 256),
-    problems._attention(1, 6),
+    problems.gemm_problem(3, 8, 16),
+    problems.int8_problem(20, 8, 16),
+    problems.w4_problem(3, 8, 256),
+    problems.attention_problem(1, 6),
     problems._norm("layer_norm", 3, 8),
     problems._norm("rms_norm", 3, 8),
     problems._elementwise(3, 8),
     *(problems._pool(name, 1, 4, 8) for name in problems._POOLS),
+    problems._batch_norm(1, 4, 5),
+    problems._squeeze_excite(1, 8, 5),
+    problems._inverted_residual(1, 4, 8, 5),
 )
 
 
