@@ -138,8 +138,8 @@ def read_profile(path: Path, machine: Machine | None = None) -> Profile:
         raise ProfileError(f"a profile must exist; there is no file {str(path)!r}: nas profile")
     try:
         table = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise ProfileError(f"{path}: not a Parquet file: {error}") from error
+    except (pa.ArrowException, OSError) as error:  # a damaged file may raise either
+        raise ProfileError(f"{path}: not a sound Parquet file: {error}") from error
     told = _metadata(path, table.schema.metadata or {})
     its = Machine(**told.pop("machine"))
     if machine is not None and (differences := machine_differences(its, machine)):

@@ -209,9 +209,11 @@ def test_another_schema_is_refused(tmp_path):
     pq.write_table(table.replace_schema_metadata({}), path)
     with pytest.raises(ProfileError, match="none of nas profile"):
         read_profile(path)
-    path.write_text("no table")
-    with pytest.raises(ProfileError, match="not a Parquet file"):
-        read_profile(path)
+    whole = path.read_bytes()
+    for damaged in (b"", b"no table", whole[: len(whole) // 2], whole[:100] + whole[200:]):
+        path.write_bytes(damaged)
+        with pytest.raises(ProfileError, match="not a sound Parquet file"):
+            read_profile(path)
     with pytest.raises(ProfileError, match="there is no file"):
         read_profile(tmp_path / "none.parquet")
 
