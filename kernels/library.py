@@ -10,6 +10,8 @@ gives shapes on fake and meta tensors, and to a tracer the work that the one lau
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,6 +32,9 @@ Function = Callable[..., Tensor]
 
 NAMESPACE = "nas"
 """Of the operators, as in `torch.ops.nas`."""
+
+# Operators live as long as this does.
+_LIBRARY: Any = torch.library.Library(NAMESPACE, "FRAGMENT")  # type: ignore[no-untyped-call]
 
 MEANINGS: dict[torch._ops.OpOverload, Function] = {}
 """What each operator computes, in ordinary torch operations; arguments as the operator's own."""
@@ -165,29 +170,50 @@ _OPERATORS: tuple[tuple[str, str, Function, Function, Function], ...] = (
 )
 
 
+class _WithoutGradient(torch.autograd.Function):
+    """Runs an operator whose inputs ask for gradients, which it then refuses."""
+
+    @staticmethod
+    def forward(ctx: Any, operator: Function, name: str, *args: object) -> Tensor:
+        ctx.name = name
+        return operator(*args)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> None:
+        raise NotImplementedError(
+            f"{NAMESPACE}::{ctx.name} is for inference and has no gradient: train the module that "
+            "it was put into, before that, or call the function in kernels/"
+        )
+
+
 def _define(
     name: str, arguments: str, run: Function, meaning: Function, layout: Function
 ) -> Function:
-    """Register one operator; compiled code relies on equal layouts from `run` and `meaning`."""
+    """Register one operator; compiled code relies on equal layouts from `run` and `meaning`.
 
-    def forward(*tensors: object, **options: object) -> Tensor:
-        return layout(run(*tensors, **options), tensors[0], **options)
+    By hand, as the wrappers of `torch.library.custom_op` add more to every call, which a small
+    network feels.
+    """
 
-    def fake(*tensors: object, **options: object) -> Tensor:
-        return layout(meaning(*tensors, **options), tensors[0], **options)
+    def forward(*args: object, **options: object) -> Tensor:
+        return layout(run(*args, **options), args[0], **options)
 
-    def backward(*_: object) -> None:
-        raise NotImplementedError(
-            f"nas::{name} is for inference and has no gradient: train the module that the operator "
-            "was put into, before that, or call the function in kernels/"
-        )
+    def fake(*args: object, **options: object) -> Tensor:
+        return layout(meaning(*args, **options), args[0], **options)
 
-    operator = torch.library.custom_op(
-        f"{NAMESPACE}::{name}", forward, mutates_args=(), schema=f"({arguments}) -> Tensor"
-    )
-    operator.register_fake(fake)
-    operator.register_autograd(backward)
-    overload: torch._ops.OpOverload = operator._opoverload
+    def autograd(*args: object, **options: object) -> Tensor:
+        if torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
+            refuse: Function = _WithoutGradient.apply
+            return refuse(partial(overload, **options), name, *args)
+        with torch._C._AutoDispatchBelowAutograd():
+            found: Tensor = overload(*args, **options)
+            return found
+
+    _LIBRARY.define(f"{name}({arguments}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
+    overload: torch._ops.OpOverload = getattr(getattr(torch.ops, NAMESPACE), name).default
+    _LIBRARY.impl(name, forward, "CompositeExplicitAutograd")
+    _LIBRARY.impl(name, autograd, "Autograd")
+    torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_LIBRARY)
     MEANINGS[overload] = meaning
     return overload
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from kernels.dense_conv import KERNEL_SIZES as DENSE_SIZES
 from kernels.depthwise_conv import KERNEL_SIZES as DEPTHWISE_SIZES
-from nas.rewrite import layers
-from nas.rewrite.layers import Layer
+from nas.rewrite import layers, products
+from nas.rewrite.layer import Layer
 from searchspace.primitives import channel, channel_mixers, convolution, norm, parameter_free
 
 Made = Layer | str
@@ -106,9 +106,9 @@ def _conv(conv: nn.Conv2d) -> Made:
             return "no operation for convolutions in groups"
         if not set(kernel) <= set(DEPTHWISE_SIZES) or padding != centred:
             return 'a depthwise convolution must have odd sizes up to 31 and be padded to "same"'
-        return layers.DepthwiseConv(conv.weight, conv.bias, stride[0], dilation[0])
+        return products.DepthwiseConv(conv.weight, conv.bias, stride[0], dilation[0])
     if kernel == (1, 1) and stride == (1, 1) and padding == [0.0, 0.0]:
-        return layers.PointwiseConv(conv.weight, conv.bias)
+        return products.PointwiseConv(conv.weight, conv.bias)
     if kernel[0] != kernel[1] or kernel[0] not in DENSE_SIZES:
         return f"a dense convolution must be square, of at most {DENSE_SIZES[-1]} pixels"
     if padding[0] != padding[1] or not padding[0].is_integer():
@@ -116,7 +116,7 @@ def _conv(conv: nn.Conv2d) -> Made:
     if conv.weight.dtype not in (torch.float16, torch.bfloat16):
         # Torch's libraries have Winograd and TF32 for these; the kernel has neither.
         return "dense convolutions are torch's in every dtype but float16 and bfloat16"
-    return layers.DenseConv(conv.weight, conv.bias, stride[0], int(padding[0]), dilation[0])
+    return products.DenseConv(conv.weight, conv.bias, stride[0], int(padding[0]), dilation[0])
 
 
 def _dilated_reparam(module: convolution.DilatedReparam) -> Made:
@@ -214,7 +214,7 @@ PATTERNS: dict[type[nn.Module], Pattern] = {
         op="add",
         times=lambda module: 0 if module.merged is not None else len(module.convs) - 1,
     ),
-    nn.Linear: Pattern(make=lambda m: layers.Gemm(m.weight, m.bias), op="linear"),
+    nn.Linear: Pattern(make=lambda m: products.Gemm(m.weight, m.bias), op="linear"),
     nn.LayerNorm: Pattern(make=_layer_norm, op="layer_norm"),
     norm.LayerNorm: Pattern(make=_layer_norm, op="layer_norm"),
     nn.RMSNorm: Pattern(make=_rms_norm, op="rms_norm"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from nas.rewrite.flow import Flow
-from nas.rewrite.layers import Layer, Product, torch_conv
+from nas.rewrite.layer import Layer
 from nas.rewrite.patterns import (
     Pattern,
     activation_of,
@@ -20,6 +20,7 @@ from nas.rewrite.patterns import (
     meddled,
     pattern_of,
 )
+from nas.rewrite.products import Product, torch_conv
 from nas.rewrite.report import TOLERANCES, Left
 
 _UNKNOWN = "no operation for it"

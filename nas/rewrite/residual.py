@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from nas.rewrite import layers
+from nas.rewrite import products
 from nas.rewrite.flow import Flow
 from nas.rewrite.patterns import meddled
 from nas.rewrite.plan import Region
@@ -43,8 +43,8 @@ def residual_regions(network: nn.Module, flow: Flow) -> list[Region]:
             continue
         body = module.get_submodule("body")
         *stages, last = in_a_row(body) or [body]
-        if isinstance(last, layers.Product):
-            layer = layers.Residual(stages, last)
+        if isinstance(last, products.Product):
+            layer = products.Residual(stages, last)
             regions.append(Region(paths=(path,), layer=layer, operation=last.operation))
     return regions
 

@@ -21,6 +21,10 @@ def _image(channels: int = 6, last: bool = False) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if last else x
 
 
+_CHECKS = (
+    *("test_schema", "test_autograd_registration", "test_faketensor"),
+    "test_aot_dispatch_static",
+)
 CASES = {
     "depthwise_conv2d": (
         (_image(last=True), values(6, 1, 3, 5), values(6), values(2, 6, 3, 4)),
@@ -69,7 +73,7 @@ def test_every_operator_is_tested() -> None:
 def test_operators_are_sound(name: str) -> None:
     args, options = CASES[name]
     operator = OPERATORS[name]
-    torch.library.opcheck(operator, args, options, test_utils=("test_schema", "test_faketensor"))
+    torch.library.opcheck(operator, args, options, test_utils=_CHECKS)
     y = operator(*args, **options)
     torch.testing.assert_close(
         y, MEANINGS[operator](*args, **options), rtol=1e-5, atol=1e-5, check_stride=False
@@ -87,6 +91,16 @@ def test_half_precision_is_promised(name: str) -> None:
     assert OPERATORS[name](*half, **options).dtype is torch.bfloat16
     meta = [a.to("meta") if isinstance(a, Tensor) else a for a in half]
     assert OPERATORS[name](*meta, **options).dtype is torch.bfloat16
+
+
+def test_gradients_are_refused_only_where_they_are_asked_for() -> None:
+    x, weight = values(2, 3).requires_grad_(), values(4, 3)
+    y = OPERATORS["gemm"](x, weight)
+    torch.testing.assert_close(y, x @ weight.t())
+    with pytest.raises(NotImplementedError, match="nas::gemm is for inference"):
+        y.sum().backward()
+    with torch.inference_mode():
+        torch.testing.assert_close(OPERATORS["gemm"](x, weight), y)
 
 
 def test_wrong_arguments_are_told_as_by_the_function() -> None:

@@ -17,7 +17,7 @@ from hwprofile.device import UnknownTargetError
 from hwprofile.fuse import fuse
 from hwprofile.trace import trace
 from nas.export import export
-from nas.rewrite import layers
+from nas.rewrite import products
 from nas.rewrite.check import OptimizeError
 from nas.rewrite.report import TOLERANCES
 from searchspace.architecture import Architecture
@@ -213,7 +213,7 @@ def test_convolutions_take_in_what_follows(options: dict, operation: str) -> Non
 def test_layers_of_a_forward_are_joined_by_the_flow_of_data() -> None:
     module, report = nas.optimize(seeded(Blocks()), (1, 4, 8, 8))
     assert [entry.covers for entry in report.replaced] == [("conv", "norm", "act")]
-    assert isinstance(module.conv, layers.DepthwiseConv)
+    assert isinstance(module.conv, products.DepthwiseConv)
     assert isinstance(module.act, nn.Identity)
 
 
@@ -325,7 +325,7 @@ def test_attention_of_torch_keeps_what_it_reads_itself() -> None:
 
 def test_the_root_itself_may_be_replaced() -> None:
     module, report = nas.optimize(nn.Linear(4, 3).eval(), (2, 4))
-    assert isinstance(module, layers.Gemm)
+    assert isinstance(module, products.Gemm)
     assert report.replaced[0].path == ""
 
 
@@ -358,7 +358,7 @@ def test_a_shape_that_does_not_fit_is_told() -> None:
 
 
 def test_outputs_that_differ_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers.Gemm, "forward", lambda self, x: x @ self.weight.t())
+    monkeypatch.setattr(products.Gemm, "forward", lambda self, x: x @ self.weight.t())
     torch.manual_seed(0)
     # The factor hides the difference from the network's output.
     hidden = nn.Sequential(nn.Linear(4, 4), Tiny(), nn.Linear(4, 4, bias=False)).eval()
