@@ -77,7 +77,7 @@ def _solve(
             first.whole = False
         begun.append((search, coarse, first))
     for _, _, first in begun:
-        first.begin()
+        first.begin(alone=len(begun) == 1)
     now = time.perf_counter()
     thinned = [first for _, coarse, first in begun if coarse is not None]
     _cut(thinned, now + (end - now) * _FIRST, None)

@@ -22,8 +22,8 @@ from nas.solver.programme import Design, Programme, Step
 from nas.solver.solution import Progress, Solution
 from nas.solver.survivors import survivors
 
-_FIRST = 20
-"""Relaxations of the whole at a time."""
+_FIRST, _SHARED = 30, 20
+"""Relaxations of the whole at a time: of one programme, and of one among several."""
 _STEPS = 12
 """Relaxations of a box that was cut."""
 _LOOSE = 0.1
@@ -137,15 +137,20 @@ class Search:
 
     # Boxes.
 
-    def begin(self) -> None:
-        """Bound the whole space; tangents are moved to where the relaxation goes."""
+    def begin(self, *, alone: bool) -> None:
+        """Bound the whole space; tangents are moved to where the relaxation goes.
+
+        Args:
+            alone: whether no other programmes are solved beside this one.
+        """
+        steps = _FIRST if alone else _SHARED
         box = whole(self.programme)
         prices = first_prices(self.relaxation, *_guess(self.programme, box))
         designs: list[Design] = []
         bound = math.inf
         for _ in range(3):
             tight = tighten(
-                self.relaxation, box, prices, known=designs, enough=self.goal, steps=_FIRST
+                self.relaxation, box, prices, known=designs, enough=self.goal, steps=steps
             )
             bound = min(bound, tight.bound)
             if tight.bound == -math.inf:
@@ -170,7 +175,7 @@ class Search:
             known = [coarse.design(design) for design in part.designs]
             self._bound(coarse.box(part.box), part.prices, part.moved, known, math.inf, steps=1)
         if not self.boxes:
-            self.begin()
+            self.begin(alone=True)
 
     @property
     def open(self) -> float:
