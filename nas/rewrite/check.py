@@ -42,11 +42,10 @@ def layer_errors(
     modules = dict(network.named_modules())
     with contextlib.ExitStack() as hooks, torch.no_grad(), _full_float32():
         for index, region in enumerate(regions):
-            seen: list[tuple[Any, ...]] = []
+            made: list[Tensor] = []
             first, last = modules[region.paths[0]], modules[region.paths[-1]]
-            hooks.callback(first.register_forward_pre_hook(_keeper(seen)).remove)
-            hook = _comparer(seen, region, index, errors)
-            hooks.callback(last.register_forward_hook(hook).remove)
+            hooks.callback(first.register_forward_pre_hook(_maker(region, made)).remove)
+            hooks.callback(last.register_forward_hook(_comparer(made, index, errors)).remove)
         _run(network, inputs)
     for region, error in zip(regions, errors, strict=True):
         if not error <= tolerance:
@@ -102,18 +101,19 @@ def difference(expected: Tensor, found: Tensor) -> float:
     return apart.max().item() / (largest or 1.0)
 
 
-def _keeper(seen: list[tuple[Any, ...]]) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-    def keep(module: nn.Module, args: tuple[Any, ...]) -> None:
-        seen.append(args)
+def _maker(region: Region, made: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def make(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        # At once and on copies: what runs next may write into the arguments.
+        made.append(region.layer(*[x.clone() for x in args]))
 
-    return keep
+    return make
 
 
 def _comparer(
-    seen: list[tuple[Any, ...]], region: Region, index: int, errors: list[float]
+    made: list[Tensor], index: int, errors: list[float]
 ) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
     def compare(module: nn.Module, args: tuple[Any, ...], result: Tensor) -> None:
-        errors[index] = max(errors[index], difference(result, region.layer(*seen.pop())))
+        errors[index] = max(errors[index], difference(result, made.pop()))
 
     return compare
 

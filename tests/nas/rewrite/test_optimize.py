@@ -257,6 +257,23 @@ def test_the_last_product_of_a_residual_adds_it() -> None:
     torch.testing.assert_close(module(x), original(x), rtol=1e-4, atol=1e-5)
 
 
+def test_inputs_that_are_written_into_do_not_mislead_the_check() -> None:
+    class Writes(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.clone()
+            y = self[0](x)
+            x += 1
+            return self[1](y) + x
+
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.SiLU(inplace=True), Pointwise(4))
+    for original in (Writes(Pointwise(4), nn.ReLU()).eval(), Residual(body).eval()):
+        module, report = nas.optimize(original, (2, 4, 5, 5))
+        assert len(report.replaced) == (1 if isinstance(original, Writes) else 2)
+        x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(3))
+        torch.testing.assert_close(module(x.clone()), original(x.clone()), rtol=1e-4, atol=1e-5)
+
+
 def test_a_body_that_spreads_over_its_input_is_left() -> None:
     torch.manual_seed(0)
     body = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 4, 1))
