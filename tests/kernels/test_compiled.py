@@ -33,12 +33,16 @@ OPERATIONS = (
 def test_no_kernel_spills(name, architecture):
     operation = load_operation(name)
     capability = (int(architecture[3]), int(architecture[4]))
-    for problem in operation.problems:
+    for number, problem in enumerate(operation.problems):
         sources = operation.sources(
             capability=capability,
             dtype=problem.dtype,
             shape=problem.shape,
             **{**operation.settings, **problem.settings},
         )
+        # Gradients have no blocks of their own for sm_90: there one problem stands for all.
+        every = architecture == "sm_80" or not number
         for role, source in sources.items():
+            if not every and ("grad" in role or "backward" in role):
+                continue
             assert compile_kernel(source, architecture).spills == 0, (problem, role)
