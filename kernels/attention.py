@@ -12,10 +12,9 @@ from kernels.attention_blocks import MOST_FEATURES
 from kernels.backend import (
     BACKENDS,
     check_name,
+    chosen,
     describe,
     refusal,
-    triton_version,
-    wants_triton,
     without_autocast,
 )
 
@@ -64,17 +63,16 @@ def attention(
     """
     _check(q, k, v, bias, backend)
     scale = q.shape[3] ** -0.5 if scale is None else scale
-    if wants_triton(backend, q):
-        module = triton_version("kernels.attention_launch_triton")
-        reason = refusal(q, module) or _refusal(q, k, v, bias)
-        if module is not None and reason is None:
-            y: Tensor = module.attention_triton(q, k, v, bias, causal=causal, scale=scale)
-            return y
-        if backend == "triton":
-            raise NotImplementedError(
-                f"backend='triton' does not serve q {describe(q)} with k {describe(k)}: {reason}; "
-                f"{_SERVED}. Use backend='auto' to fall back on torch."
-            )
+    module = chosen(
+        backend,
+        "kernels.attention_launch_triton",
+        lambda found: refusal(q, found) or _refusal(q, k, v, bias),
+        _SERVED,
+        {"q": q, "k": k},
+    )
+    if module is not None:
+        y: Tensor = module.attention_triton(q, k, v, bias, causal=causal, scale=scale)
+        return y
     return attention_plain(q, k, v, bias, causal=causal, scale=scale)
 
 

@@ -6,7 +6,7 @@ Imports torch only. The Triton version of an operation is imported when it is fi
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 
@@ -97,6 +97,45 @@ def refusal(
         return f"device {x.device}"
     capability = torch.cuda.get_device_capability(x.device)
     return f"compute capability {capability}" if capability < (8, 0) else None
+
+
+def chosen(
+    backend: str,
+    module: str,
+    refuse: Callable[[ModuleType | None], str | None],
+    served: str,
+    given: Mapping[str, Tensor | int],
+) -> ModuleType | None:
+    """Return the Triton version if it is to run; None if torch is.
+
+    Args:
+        backend: A name in `BACKENDS`.
+        module: What imports Triton, such as `kernels.depthwise_conv_triton`.
+        refuse: Says why the version, None where Triton is missing, cannot take the tensors.
+        served: What it would serve, for the message.
+        given: What matters of the arguments by name, the main tensor first.
+
+    Raises:
+        NotImplementedError: If `triton` is insisted on and cannot take the tensors.
+    """
+    first = next(value for value in given.values() if isinstance(value, Tensor))
+    if not wants_triton(backend, first):
+        return None
+    version = triton_version(module)
+    reason = refuse(version)
+    if reason is None:
+        return version
+    if backend == "triton":
+        shown = [
+            f"{name} {describe(value) if isinstance(value, Tensor) else value}"
+            for name, value in given.items()
+        ]
+        tensors = shown[0] + (" with " if shown[1:] else "") + " and ".join(shown[1:])
+        raise NotImplementedError(
+            f"backend='triton' does not serve {tensors}: {reason}; {served}. Use backend='auto' "
+            "to fall back on torch."
+        )
+    return None
 
 
 def grad_refusal(*tensors: Tensor | None) -> str | None:

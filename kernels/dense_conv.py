@@ -15,10 +15,9 @@ from kernels.backend import (
     BACKENDS,
     check_like,
     check_name,
+    chosen,
     describe,
     refusal,
-    triton_version,
-    wants_triton,
     without_autocast,
 )
 
@@ -73,20 +72,18 @@ def dense_conv2d(
     """
     _check(x, weight, bias, residual, stride, padding, dilation, activation, backend)
     steps = {"stride": stride, "padding": padding, "dilation": dilation}
-    if wants_triton(backend, x):
-        module = triton_version("kernels.dense_conv_triton")
-        reason = refusal(x, module) or too_large(x, weight, padding, dilation)
-        if module is not None and reason is None:
-            result: Tensor = module.dense_conv2d_triton(
-                x, weight, bias, residual, **steps, activation=activation
-            )
-            return result
-        if backend == "triton":
-            raise NotImplementedError(
-                f"backend='triton' does not serve x {describe(x)} with weight "
-                f"{describe(weight)}: {reason}; {_SERVED}. Use backend='auto' to fall back on "
-                "torch."
-            )
+    module = chosen(
+        backend,
+        "kernels.dense_conv_triton",
+        lambda found: refusal(x, found) or too_large(x, weight, padding, dilation),
+        _SERVED,
+        {"x": x, "weight": weight},
+    )
+    if module is not None:
+        result: Tensor = module.dense_conv2d_triton(
+            x, weight, bias, residual, **steps, activation=activation
+        )
+        return result
     return dense_conv2d_plain(x, weight, bias, residual, **steps, activation=activation)
 
 

@@ -18,10 +18,9 @@ from kernels.backend import (
     BACKENDS,
     check_like,
     check_name,
+    chosen,
     describe,
     refusal,
-    triton_version,
-    wants_triton,
     without_autocast,
 )
 
@@ -79,20 +78,18 @@ def depthwise_conv2d(
         NotImplementedError: If `backend="triton"` and the kernel does not serve these tensors.
     """
     _check(x, weight, bias, residual, stride, dilation, activation, backend)
-    if wants_triton(backend, x):
-        module = triton_version("kernels.depthwise_conv_triton")
-        reason = _refusal(x, weight, dilation, module)
-        if module is not None and reason is None:
-            result: Tensor = module.depthwise_conv2d_triton(
-                x, weight, bias, residual, stride=stride, dilation=dilation, activation=activation
-            )
-            return result
-        if backend == "triton":
-            raise NotImplementedError(
-                f"backend='triton' does not serve x {describe(x)} with weight "
-                f"{describe(weight)}: {reason}; {_SERVED}. Use backend='auto' to fall back on "
-                "torch."
-            )
+    module = chosen(
+        backend,
+        "kernels.depthwise_conv_triton",
+        lambda found: _refusal(x, weight, dilation, found),
+        _SERVED,
+        {"x": x, "weight": weight},
+    )
+    if module is not None:
+        result: Tensor = module.depthwise_conv2d_triton(
+            x, weight, bias, residual, stride=stride, dilation=dilation, activation=activation
+        )
+        return result
     return depthwise_conv2d_plain(
         x, weight, bias, residual, stride=stride, dilation=dilation, activation=activation
     )

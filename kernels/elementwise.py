@@ -15,10 +15,9 @@ from kernels.backend import (
     BACKENDS,
     check_like,
     check_name,
+    chosen,
     describe,
     refusal,
-    triton_version,
-    wants_triton,
     without_autocast,
 )
 from kernels.recompute import with_plain_gradients
@@ -69,24 +68,21 @@ def elementwise(
         channel_dim=channel_dim,
         residual_first=residual_first,
     )
-    if wants_triton(backend, x):
-        module = triton_version(_MODULE)
-        reason = refusal(x, module)
-        if module is not None and reason is None:
-            run = partial(
-                module.elementwise_triton,
-                eps=0.0,
-                activation=activation,
-                channel_dim=channel_dim % x.dim(),
-                residual_first=residual_first,
-            )
+    module = chosen(backend, _MODULE, lambda found: refusal(x, found), _SERVED, {"x": x})
+    if module is not None:
+        run = partial(
+            module.elementwise_triton,
+            eps=0.0,
+            activation=activation,
+            channel_dim=channel_dim % x.dim(),
+            residual_first=residual_first,
+        )
 
-            def fast(x: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
-                y: Tensor = run(x, None, None, None, bias, residual)
-                return y
+        def fast(x: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
+            y: Tensor = run(x, None, None, None, bias, residual)
+            return y
 
-            return with_plain_gradients(fast, plain, x, bias, residual)
-        _refuse(backend, x, reason)
+        return with_plain_gradients(fast, plain, x, bias, residual)
     return plain(x, bias, residual)
 
 
@@ -150,19 +146,16 @@ def batch_norm(
     _check(x, vectors, residual, activation, 1, backend)
     plain = partial(batch_norm_plain, eps=eps, activation=activation, residual_first=residual_first)
     tensors = (x, mean, variance, weight, bias, residual)
-    if wants_triton(backend, x):
-        module = triton_version(_MODULE)
-        reason = refusal(x, module)
-        if module is not None and reason is None:
-            fast = partial(
-                module.elementwise_triton,
-                eps=eps,
-                activation=activation,
-                channel_dim=1,
-                residual_first=residual_first,
-            )
-            return with_plain_gradients(fast, plain, *tensors)
-        _refuse(backend, x, reason)
+    module = chosen(backend, _MODULE, lambda found: refusal(x, found), _SERVED, {"x": x})
+    if module is not None:
+        fast = partial(
+            module.elementwise_triton,
+            eps=eps,
+            activation=activation,
+            channel_dim=1,
+            residual_first=residual_first,
+        )
+        return with_plain_gradients(fast, plain, *tensors)
     return plain(*tensors)
 
 
@@ -204,14 +197,6 @@ def _finished(
     if residual_first:
         return ACTIVATIONS[activation](value + residual)
     return ACTIVATIONS[activation](value) + residual
-
-
-def _refuse(backend: str, x: Tensor, reason: str | None) -> None:
-    if backend == "triton":
-        raise NotImplementedError(
-            f"backend='triton' does not serve x {describe(x)}: {reason}; {_SERVED}. Use "
-            "backend='auto' to fall back on torch."
-        )
 
 
 def _check(

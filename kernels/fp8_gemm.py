@@ -14,11 +14,10 @@ from kernels.backend import (
     ACTIVATIONS,
     BACKENDS,
     check_name,
+    chosen,
     describe,
     grad_refusal,
     refusal,
-    triton_version,
-    wants_triton,
     without_autocast,
 )
 
@@ -71,20 +70,18 @@ def fp8_gemm(
     check_name("activation", activation, ACTIVATIONS)
     check_name("backend", backend, BACKENDS)
     _check(x, weight, x_scale, weight_scale, bias, dtype)
-    if wants_triton(backend, x):
-        module = triton_version("kernels.int8_triton")
-        reason = _refusal(x, weight, module) or grad_refusal(x_scale, weight_scale, bias)
-        if module is not None and reason is None:
-            result: Tensor = module.fp8_gemm_triton(
-                x, weight, x_scale, weight_scale, bias, activation=activation, dtype=dtype
-            )
-            return result
-        if backend == "triton":
-            raise NotImplementedError(
-                f"backend='triton' does not serve x {describe(x)} with weight "
-                f"{describe(weight)}: {reason}; {_SERVED}. Use backend='auto' to fall back on "
-                "torch."
-            )
+    module = chosen(
+        backend,
+        "kernels.int8_triton",
+        lambda found: _refusal(x, weight, found) or grad_refusal(x_scale, weight_scale, bias),
+        _SERVED,
+        {"x": x, "weight": weight},
+    )
+    if module is not None:
+        result: Tensor = module.fp8_gemm_triton(
+            x, weight, x_scale, weight_scale, bias, activation=activation, dtype=dtype
+        )
+        return result
     return fp8_gemm_plain(
         x, weight, x_scale, weight_scale, bias, activation=activation, dtype=dtype
     )

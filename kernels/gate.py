@@ -17,10 +17,9 @@ from kernels.backend import (
     BACKENDS,
     check_like,
     check_name,
+    chosen,
     describe,
     refusal,
-    triton_version,
-    wants_triton,
     without_autocast,
 )
 from kernels.gate_blocks import MOST_HIDDEN, MOST_TAPS
@@ -161,21 +160,14 @@ def eca_plain(x: Tensor, weight: Tensor) -> Tensor:
 
 def _served(x: Tensor, backend: str, large: str | None) -> ModuleType | None:
     """Return the Triton version if it is to run; None if torch is."""
-    if not wants_triton(backend, x):
-        return None
-    module = triton_version("kernels.gate_triton")
-    reason = refusal(x, module) or large
-    # Blocks of pixels may reach a little past an image.
-    if reason is None and x[0].numel() + 2**20 >= 2**31:
-        reason = "an image of 2^31 or more elements"
-    if reason is None:
-        return module
-    if backend == "triton":
-        raise NotImplementedError(
-            f"backend='triton' does not serve x {describe(x)}: {reason}; {_SERVED}. Use "
-            "backend='auto' to fall back on torch."
-        )
-    return None
+
+    def refuse(module: ModuleType | None) -> str | None:
+        # Blocks of pixels may reach a little past an image.
+        past = x.numel() > 0 and x[0].numel() + 2**20 >= 2**31
+        too_large = "an image of 2^31 or more elements" if past else None
+        return refusal(x, module) or large or too_large
+
+    return chosen(backend, "kernels.gate_triton", refuse, _SERVED, {"x": x})
 
 
 def _check_image(x: Tensor, backend: str) -> None:

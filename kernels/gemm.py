@@ -17,10 +17,9 @@ from kernels.backend import (
     BACKENDS,
     check_like,
     check_name,
+    chosen,
     describe,
     refusal,
-    triton_version,
-    wants_triton,
     without_autocast,
 )
 
@@ -65,18 +64,16 @@ def gemm(
         NotImplementedError: If `backend="triton"` and the kernel does not serve these tensors.
     """
     _check(x, weight, bias, residual, activation, backend)
-    if wants_triton(backend, x):
-        module = triton_version("kernels.gemm_triton")
-        reason = _refusal(x, weight, module)
-        if module is not None and reason is None:
-            result: Tensor = module.gemm_triton(x, weight, bias, residual, activation=activation)
-            return result
-        if backend == "triton":
-            raise NotImplementedError(
-                f"backend='triton' does not serve x {describe(x)} with weight "
-                f"{describe(weight)}: {reason}; {_SERVED}. Use backend='auto' to fall back on "
-                "torch."
-            )
+    module = chosen(
+        backend,
+        "kernels.gemm_triton",
+        lambda found: _refusal(x, weight, found),
+        _SERVED,
+        {"x": x, "weight": weight},
+    )
+    if module is not None:
+        result: Tensor = module.gemm_triton(x, weight, bias, residual, activation=activation)
+        return result
     return gemm_plain(x, weight, bias, residual, activation=activation)
 
 

@@ -14,10 +14,9 @@ from kernels.backend import (
     BACKENDS,
     check_like,
     check_name,
+    chosen,
     describe,
     refusal,
-    triton_version,
-    wants_triton,
     without_autocast,
 )
 
@@ -102,21 +101,14 @@ def gem_pool_plain(x: Tensor, exponent: Tensor, *, eps: float = 1e-6) -> Tensor:
 
 def _served(x: Tensor, backend: str) -> ModuleType | None:
     """Return the Triton version if it is to run; None if torch is."""
-    if not wants_triton(backend, x):
-        return None
-    module = triton_version("kernels.global_pool_triton")
-    reason = refusal(x, module)
-    # Blocks of pixels may reach a little past an image.
-    if reason is None and x[0].numel() + 2**20 >= 2**31:
-        reason = "an image of 2^31 or more elements"
-    if reason is None:
-        return module
-    if backend == "triton":
-        raise NotImplementedError(
-            f"backend='triton' does not serve x {describe(x)}: {reason}; {_SERVED}. Use "
-            "backend='auto' to fall back on torch."
-        )
-    return None
+
+    def refuse(module: ModuleType | None) -> str | None:
+        # Blocks of pixels may reach a little past an image.
+        past = x.numel() > 0 and x[0].numel() + 2**20 >= 2**31
+        too_large = "an image of 2^31 or more elements" if past else None
+        return refusal(x, module) or too_large
+
+    return chosen(backend, "kernels.global_pool_triton", refuse, _SERVED, {"x": x})
 
 
 def _check(x: Tensor, backend: str) -> None:

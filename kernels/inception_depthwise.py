@@ -16,10 +16,9 @@ from kernels.backend import (
     BACKENDS,
     check_like,
     check_name,
+    chosen,
     describe,
     refusal,
-    triton_version,
-    wants_triton,
 )
 from kernels.depthwise_conv import KERNEL_SIZES, depthwise_conv2d_plain
 
@@ -69,17 +68,16 @@ def inception_depthwise_conv2d(
     biases = {"square": square_bias, "row": row_bias, "column": column_bias}
     _check(x, weights, biases, backend)
     tensors = (square_weight, row_weight, column_weight, square_bias, row_bias, column_bias)
-    if wants_triton(backend, x):
-        module = triton_version("kernels.inception_depthwise_triton")
-        reason = _refusal(x, weights, module)
-        if module is not None and reason is None:
-            result: Tensor = module.inception_depthwise_triton(x, *tensors)
-            return result
-        if backend == "triton":
-            raise NotImplementedError(
-                f"backend='triton' does not serve x {describe(x)}: {reason}; {_SERVED}. Use "
-                "backend='auto' to fall back on torch."
-            )
+    module = chosen(
+        backend,
+        "kernels.inception_depthwise_triton",
+        lambda found: _refusal(x, weights, found),
+        _SERVED,
+        {"x": x},
+    )
+    if module is not None:
+        result: Tensor = module.inception_depthwise_triton(x, *tensors)
+        return result
     return inception_depthwise_conv2d_plain(x, *tensors)
 
 

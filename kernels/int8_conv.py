@@ -16,11 +16,9 @@ from torch.nn import functional
 from kernels.backend import (
     BACKENDS,
     check_name,
-    describe,
+    chosen,
     grad_refusal,
     refusal,
-    triton_version,
-    wants_triton,
 )
 from kernels.dense_conv import check_window, too_large
 from kernels.int8_gemm import check_quantisation, overflows, requantise
@@ -98,18 +96,16 @@ def int8_conv2d(
         y_zero_point=y_zero_point,
         dtype=dtype,
     )
-    module = None
-    if wants_triton(backend, x):
-        module = triton_version("kernels.int8_triton")
-        reason = _refusal(x, weight, padding, dilation, x_zero_point, module)
-        if reason := reason or grad_refusal(x_scale, weight_scale, bias):
-            module = None
-            if backend == "triton":
-                raise NotImplementedError(
-                    f"backend='triton' does not serve x {describe(x)} with weight "
-                    f"{describe(weight)}: {reason}; {_SERVED}. Use backend='auto' to fall back on "
-                    "torch."
-                )
+    module = chosen(
+        backend,
+        "kernels.int8_triton",
+        lambda found: (
+            _refusal(x, weight, padding, dilation, x_zero_point, found)
+            or grad_refusal(x_scale, weight_scale, bias)
+        ),
+        _SERVED,
+        {"x": x, "weight": weight},
+    )
     run = int8_conv2d_plain if module is None else module.int8_conv2d_triton
     result: Tensor = run(
         x,

@@ -15,11 +15,10 @@ from kernels.backend import (
     ACTIVATIONS,
     BACKENDS,
     check_name,
+    chosen,
     describe,
     grad_refusal,
     refusal,
-    triton_version,
-    wants_triton,
 )
 
 FLOATS: tuple[torch.dtype, ...] = (torch.float32, torch.float16, torch.bfloat16)
@@ -94,18 +93,15 @@ def int8_gemm(
         y_zero_point=y_zero_point,
         dtype=dtype,
     )
-    module = None
-    if wants_triton(backend, x):
-        module = triton_version("kernels.int8_triton")
-        reason = _refusal(x, weight, x_zero_point, module)
-        if reason := reason or grad_refusal(x_scale, weight_scale, bias):
-            module = None
-            if backend == "triton":
-                raise NotImplementedError(
-                    f"backend='triton' does not serve x {describe(x)} with weight "
-                    f"{describe(weight)}: {reason}; {_SERVED}. Use backend='auto' to fall back on "
-                    "torch."
-                )
+    module = chosen(
+        backend,
+        "kernels.int8_triton",
+        lambda found: (
+            _refusal(x, weight, x_zero_point, found) or grad_refusal(x_scale, weight_scale, bias)
+        ),
+        _SERVED,
+        {"x": x, "weight": weight},
+    )
     run = int8_gemm_plain if module is None else module.int8_gemm_triton
     result: Tensor = run(
         x,

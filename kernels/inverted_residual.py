@@ -17,10 +17,9 @@ from kernels.backend import (
     BACKENDS,
     check_like,
     check_name,
+    chosen,
     describe,
     refusal,
-    triton_version,
-    wants_triton,
     without_autocast,
 )
 from kernels.gemm_blocks import are_eights
@@ -85,17 +84,13 @@ def inverted_residual(
         *(project_weight, project_bias),
     )
     _check(*tensors, stride, residual)
-    module = None
-    if wants_triton(backend, x):
-        module = triton_version("kernels.inverted_residual_triton")
-        if reason := _refusal(x, depthwise_weight, project_weight, stride, module):
-            module = None
-            if backend == "triton":
-                raise NotImplementedError(
-                    f"backend='triton' does not serve x {describe(x)} with depthwise_weight "
-                    f"{describe(depthwise_weight)} and project_weight {describe(project_weight)}: "
-                    f"{reason}; {_SERVED}. Use backend='auto' to fall back on torch."
-                )
+    module = chosen(
+        backend,
+        "kernels.inverted_residual_triton",
+        lambda found: _refusal(x, depthwise_weight, project_weight, stride, found),
+        _SERVED,
+        {"x": x, "depthwise_weight": depthwise_weight, "project_weight": project_weight},
+    )
     run = inverted_residual_plain if module is None else module.inverted_residual_triton
     result: Tensor = run(*tensors, stride=stride, activation=activation, residual=residual)
     return result

@@ -12,10 +12,9 @@ from kernels.backend import (
     BACKENDS,
     check_like,
     check_name,
+    chosen,
     describe,
     refusal,
-    triton_version,
-    wants_triton,
     without_autocast,
 )
 from kernels.long_conv_blocks import MOST_SIZE, transform_size
@@ -60,21 +59,24 @@ def long_conv(
         NotImplementedError: If `backend="triton"` and the kernel does not serve these tensors.
     """
     _check(x, kernel, bias, causal, backend)
-    if wants_triton(backend, x):
-        module = triton_version("kernels.long_conv_triton")
-        reason = refusal(x, module)
-        size = transform_size(x.shape[2], kernel.shape[1], causal=causal)
-        if reason is None and size > MOST_SIZE["float" if x.dtype == torch.float32 else "half"]:
-            reason = f"a transform of {size}"
-        if module is not None and reason is None:
-            y: Tensor = module.long_conv_triton(x, kernel, bias, causal=causal)
-            return y
-        if backend == "triton":
-            raise NotImplementedError(
-                f"backend='triton' does not serve x {describe(x)} with kernel {describe(kernel)}: "
-                f"{reason}; {_SERVED}. Use backend='auto' to fall back on torch."
-            )
+    module = chosen(
+        backend,
+        "kernels.long_conv_triton",
+        lambda found: refusal(x, found) or _refusal(x, kernel, causal),
+        _SERVED,
+        {"x": x, "kernel": kernel},
+    )
+    if module is not None:
+        y: Tensor = module.long_conv_triton(x, kernel, bias, causal=causal)
+        return y
     return long_conv_plain(x, kernel, bias, causal=causal)
+
+
+def _refusal(x: Tensor, kernel: Tensor, causal: bool) -> str | None:
+    """Say which size the kernels do not serve; None if they do."""
+    size = transform_size(x.shape[2], kernel.shape[1], causal=causal)
+    most = MOST_SIZE["float" if x.dtype == torch.float32 else "half"]
+    return f"a transform of {size}" if size > most else None
 
 
 def long_conv_plain(

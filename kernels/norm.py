@@ -14,10 +14,9 @@ from kernels.backend import (
     BACKENDS,
     check_like,
     check_name,
+    chosen,
     describe,
     refusal,
-    triton_version,
-    wants_triton,
     without_autocast,
 )
 from kernels.norm_blocks import MOST_COLUMNS
@@ -151,27 +150,28 @@ def _norm(
     rms: bool,
 ) -> Tensor:
     _check(x, {"weight": weight, "bias": bias}, channel_dim, activation, backend)
-    if wants_triton(backend, x):
-        module = triton_version("kernels.norm_triton")
-        reason = refusal(x, module)
-        if reason is None and x.shape[channel_dim] > MOST_COLUMNS:
-            reason = f"{x.shape[channel_dim]} channels"
-        if module is not None and reason is None:
-            rows = x.movedim(channel_dim, -1)
-            y: Tensor = module.norm_triton(
-                rows, weight, bias, eps=eps, rms=rms, activation=activation
-            )
-            return y.movedim(-1, channel_dim)
-        if backend == "triton":
-            raise NotImplementedError(
-                f"backend='triton' does not serve x {describe(x)} with channel_dim {channel_dim}: "
-                f"{reason}; {_SERVED}. Use backend='auto' to fall back on torch."
-            )
+    module = chosen(
+        backend,
+        "kernels.norm_triton",
+        lambda found: refusal(x, found) or _refusal(x, channel_dim),
+        _SERVED,
+        {"x": x, "channel_dim": channel_dim},
+    )
+    if module is not None:
+        rows = x.movedim(channel_dim, -1)
+        y: Tensor = module.norm_triton(rows, weight, bias, eps=eps, rms=rms, activation=activation)
+        return y.movedim(-1, channel_dim)
     if rms:
         return rms_norm_plain(x, weight, eps=eps, channel_dim=channel_dim, activation=activation)
     return layer_norm_plain(
         x, weight, bias, eps=eps, channel_dim=channel_dim, activation=activation
     )
+
+
+def _refusal(x: Tensor, channel_dim: int) -> str | None:
+    """Say which size the kernels do not serve; None if they do."""
+    channels = x.shape[channel_dim]
+    return f"{channels} channels" if channels > MOST_COLUMNS else None
 
 
 def _check(

@@ -13,10 +13,9 @@ from torch.nn import functional
 from kernels.backend import (
     BACKENDS,
     check_name,
+    chosen,
     describe,
     refusal,
-    triton_version,
-    wants_triton,
     without_autocast,
 )
 
@@ -129,34 +128,36 @@ def _pool(
     count_include_pad: bool,
 ) -> Tensor:
     _check(x, kernel, stride, padding, backend)
-    if wants_triton(backend, x):
-        module = triton_version("kernels.pool_triton")
-        reason = refusal(x, module)
-        # Blocks of pixels and taps may reach a little past an image.
-        if reason is None and x[0].numel() + 2**20 >= 2**31:
-            reason = "an image of 2^31 or more elements"
-        if reason is None and kernel > _LARGEST_KERNEL:
-            reason = f"a window of {kernel} pixels"
-        if module is not None and reason is None:
-            window = module.Window(
-                maximum=maximum,
-                kernel=kernel,
-                stride=stride,
-                padding=padding,
-                count_include_pad=count_include_pad,
-            )
-            y: Tensor = module.pool_triton(x, window)
-            return y
-        if backend == "triton":
-            raise NotImplementedError(
-                f"backend='triton' does not serve x {describe(x)} with a window of {kernel}: "
-                f"{reason}; {_SERVED}. Use backend='auto' to fall back on torch."
-            )
+    module = chosen(
+        backend,
+        "kernels.pool_triton",
+        lambda found: refusal(x, found) or _refusal(x, kernel),
+        _SERVED,
+        {"x": x, "a window of": kernel},
+    )
+    if module is not None:
+        window = module.Window(
+            maximum=maximum,
+            kernel=kernel,
+            stride=stride,
+            padding=padding,
+            count_include_pad=count_include_pad,
+        )
+        y: Tensor = module.pool_triton(x, window)
+        return y
     if maximum:
         return max_pool2d_plain(x, kernel, stride=stride, padding=padding)
     return average_pool2d_plain(
         x, kernel, stride=stride, padding=padding, count_include_pad=count_include_pad
     )
+
+
+def _refusal(x: Tensor, kernel: int) -> str | None:
+    """Say which size the kernels do not serve; None if they do."""
+    # Blocks of pixels and taps may reach a little past an image.
+    if x[0].numel() + 2**20 >= 2**31:
+        return "an image of 2^31 or more elements"
+    return f"a window of {kernel} pixels" if kernel > _LARGEST_KERNEL else None
 
 
 def _check(x: Tensor, kernel: int, stride: int, padding: int, backend: str) -> None:

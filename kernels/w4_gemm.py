@@ -17,10 +17,9 @@ from kernels.backend import (
     BACKENDS,
     check_like,
     check_name,
+    chosen,
     describe,
     refusal,
-    triton_version,
-    wants_triton,
     without_autocast,
 )
 
@@ -121,17 +120,13 @@ def w4_gemm(
     check_name("activation", activation, ACTIVATIONS)
     check_name("backend", backend, BACKENDS)
     _check(x, packed, scale, zero, bias, residual)
-    module = None
-    if wants_triton(backend, x):
-        module = triton_version("kernels.w4_gemm_triton")
-        if reason := _refusal(x, packed, module):
-            module = None
-            if backend == "triton":
-                raise NotImplementedError(
-                    f"backend='triton' does not serve x {describe(x)} with packed "
-                    f"{describe(packed)}: {reason}; {_SERVED}. Use backend='auto' to fall back on "
-                    "torch."
-                )
+    module = chosen(
+        backend,
+        "kernels.w4_gemm_triton",
+        lambda found: _refusal(x, packed, found),
+        _SERVED,
+        {"x": x, "packed": packed},
+    )
     run = w4_gemm_plain if module is None else module.w4_gemm_triton
     result: Tensor = run(x, packed, scale, zero, bias, residual, activation=activation)
     return result
