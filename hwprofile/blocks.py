@@ -14,15 +14,13 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from hwprofile.fuse import fuse
-from hwprofile.kernel import Kernel
+from hwprofile.kernel import FLOAT_BYTES, Kernel
 from hwprofile.liveness import peak_bytes
+from hwprofile.runtime import CUDA_GRAPH, Runtime, launches
 from hwprofile.trace import Hole, Record, chain, splice, trace
 from searchspace.build import flow, leaves, plan, primitive_of
 from searchspace.shapes import TensorSpec
 from searchspace.tree import FLOAT, Node, Value, units
-
-_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -74,13 +72,24 @@ class BlockTable:
     Args:
         spec: input of the networks.
         batch: images in one forward pass.
-        precision: scheme of blocks that have none of their own: `fp32`, `fp16` or `bf16`.
+        precision: scheme of blocks that have none of their own: one of `FLOAT_BYTES`.
+        runtime: what runs the blocks, which decides what launches.
     """
 
-    def __init__(self, spec: TensorSpec, *, batch: int = 1, precision: str = "fp16") -> None:
-        if precision not in _BYTES:
-            raise ValueError(f"the precision must be one of {', '.join(_BYTES)}; got '{precision}'")
+    def __init__(
+        self,
+        spec: TensorSpec,
+        *,
+        batch: int = 1,
+        precision: str = "fp16",
+        runtime: Runtime = CUDA_GRAPH,
+    ) -> None:
+        if precision not in FLOAT_BYTES:
+            raise ValueError(
+                f"the precision must be one of {', '.join(FLOAT_BYTES)}; got '{precision}'"
+            )
         self.spec, self.batch, self.precision = spec, batch, precision
+        self.runtime = runtime
         self._blocks: dict[tuple[Node, TensorSpec], BlockCost] = {}
         self._traces: dict[tuple[object, ...], tuple[Record, int]] = {}
 
@@ -131,13 +140,13 @@ class BlockTable:
         left = flow(node, spec)
         record, params = self._sequence((node,), spec)
         scheme = self.precision if node.scheme in ("", FLOAT) else node.scheme
-        kernels = fuse(record, scheme)
+        kernels = launches(record, self.runtime, scheme)
         block = BlockCost(
             record=record,
             kernels=kernels,
             macs=record.macs // self.batch,
             params=params,
-            peak_bytes=peak_bytes(record, _BYTES[self.precision]),
+            peak_bytes=peak_bytes(record, FLOAT_BYTES[self.precision]),
             weight_bytes=sum(kernel.weight_bytes for kernel in kernels),
             entered=spec,
             left=left,

@@ -197,7 +197,7 @@ class Target:
         """Time of one launch, in ms, with its range.
 
         Raises:
-            ValueError: the kernel's scheme is none of `SCHEMES`.
+            ValueError: the kernel's scheme is none of `SCHEMES`, or TF32 where the device has none.
         """
         estimate = self._prices.get(kernel)
         if estimate is None:

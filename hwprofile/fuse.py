@@ -23,17 +23,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hwprofile.fuse_rules import QUANTIZES
-from hwprofile.kernel import SCHEMES, Kernel
+from hwprofile.kernel import FLOAT_BYTES, SCHEMES, Kernel
 from hwprofile.launches import Grouper, Launch
 from hwprofile.record import Record
 
-_WEIGHT_BITS = {"fp32": 32, "fp16": 16, "bf16": 16, "w8a8": 8, "w8": 8, "w4": 4}
+_WEIGHT_BITS = {"w8a8": 8, "w8": 8, "w4": 4}
 
 
 def fuse(record: Record, scheme: str = "fp16") -> tuple[Kernel, ...]:
     """The kernels that launch for a record, in an order that respects the data flow.
 
-    Schemes: the float ones set the bytes of every element. `w8` and `w4` shrink the weights of
+    Schemes: the float ones set the bytes of every element; in `tf32`, kernels that multiply
+    matrices are of that scheme and all others of `fp32`. `w8` and `w4` shrink the weights of
     products and convolutions alone (scales are not counted); all else is fp16. `w8a8` also has
     those kernels read int8: a convolution, product, norm or elementwise kernel whose result they
     read writes it as int8 in its epilogue (beside fp16, where others read that); for any other
@@ -62,8 +63,10 @@ class _Pricer:
         self.grouper = grouper
         self.launches = sorted(grouper.launches, key=lambda launch: launch.position)
         self.scheme = scheme
-        self.float_scheme = scheme if scheme in ("fp32", "bf16") else "fp16"
-        self.float_bytes = 4 if scheme == "fp32" else 2
+        # What multiplies no weight; in TF32 only products and convolutions differ from fp32.
+        self.float_scheme = {"bf16": "bf16", "fp32": "fp32", "tf32": "fp32"}.get(scheme, "fp16")
+        self.product_scheme = "tf32" if scheme == "tf32" else self.float_scheme
+        self.float_bytes = FLOAT_BYTES[self.float_scheme]
         self.main_bytes = 1 if scheme == "w8a8" else self.float_bytes
         self.demand: dict[int, int] = {}
         """How many launches read each value as int8."""
@@ -89,10 +92,10 @@ class _Pricer:
         op, m, n, k, groups, taps, stride, _ = sizes
         if op == "elementwise":
             m = max([self.grouper.numel[v] for v in launch.made])
-        weight_bits = launch.weight * _WEIGHT_BITS[self.scheme]
+        weight_bits = launch.weight * _WEIGHT_BITS.get(self.scheme, 8 * self.float_bytes)
         return Kernel(
             op=op,
-            scheme=self.scheme if launch.weight else self.float_scheme,
+            scheme=self._scheme(launch),
             m=m,
             n=n,
             k=k,
@@ -106,6 +109,12 @@ class _Pricer:
             detail="+".join(launch.names),
             path=launch.path,
         )
+
+    def _scheme(self, launch: Launch) -> str:
+        if launch.weight:
+            return self.scheme
+        multiplies = launch.sizes.op == "gemm" or launch.sizes.k > 1
+        return self.product_scheme if multiplies else self.float_scheme
 
     def _read(self, launch: Launch) -> int:
         itemsize = self.grouper.itemsize

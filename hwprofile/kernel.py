@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-SCHEMES: tuple[str, ...] = ("fp32", "fp16", "bf16", "w8a8", "w8", "w4")
-"""Precision schemes: float formats; int8 weights and activations; int8 or int4 weights only."""
+SCHEMES: tuple[str, ...] = ("fp32", "fp16", "bf16", "w8a8", "w8", "w4", "tf32")
+"""Precision schemes: float formats; int8 weights and activations; int8 or int4 weights only; `tf32`
+is stored in 32 bits and multiplied in TF32."""
+FLOAT_BYTES: dict[str, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "tf32": 4}
+"""Bytes of an element by float scheme."""
 
 FAMILIES: tuple[str, ...] = (
     "gemm",
@@ -62,6 +65,17 @@ class Kernel:
     """Bytes of parameters read."""
     write_bytes: int = 0
     """Bytes written."""
+    ops: tuple[str, ...] = ()
+    """Torch's names of the operations performed, in order. On a CPU which functions a kernel
+    computes decides its time; set by CPU runtimes alone, as are the fields below."""
+    layout: str = ""
+    """How images lie in memory: `nchw`, `nhwc`, or empty where no image is read."""
+    shape: tuple[int, ...] = ()
+    """Sizes of the main tensor read, the batch included."""
+    dilation: int = 1
+    """Dilation of a convolution or pool."""
+    strided: bool = False
+    """Whether a tensor is read in another order than the result is written."""
     detail: str = field(default="", compare=False)
     """For people: the fused operations, such as `convolution+batch_norm+gelu`."""
     path: str = field(default="", compare=False)

@@ -66,7 +66,7 @@ SIZES: dict[str, tuple[str, ...]] = {
 """Columns of sizes by operator: `[b, h]` elements, or `b` rows of `h`; square images; attention of
 `m` queries of `n` features over `k` keys in each of `b` heads."""
 
-_ELEMENT_BYTES = {"fp32": 4}
+_ELEMENT_BYTES = {"fp32": 4, "tf32": 4}
 # Operations an element, where arithmetic may bind: the measured rates of `pow` and `powu` on A100
 # at a quarter of the fp32 peak. Others stream bytes first.
 _FLOPS = {"pow": 35, "powu": 26}
@@ -226,7 +226,7 @@ def _convolution(scheme: str, shape: ConvShape) -> Kernel:
     width = _ELEMENT_BYTES.get(scheme, 2)
     out = shape.batch * shape.out_size**2
     k = shape.c_in // shape.groups * shape.kernel**2
-    weight_bits = {"fp32": 32, "w8a8": 8, "w8": 8, "w4": 4}.get(scheme, 16)
+    weight_bits = {"fp32": 32, "tf32": 32, "w8a8": 8, "w8": 8, "w4": 4}.get(scheme, 16)
     act = 1 if scheme == "w8a8" else width
     return Kernel(
         op="depthwise_conv2d" if shape.groups == shape.c_in > 1 else "conv2d",

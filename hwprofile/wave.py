@@ -45,6 +45,7 @@ ATTENTION_TILE = 64
 _BYTES: dict[str, tuple[float, float, float]] = {
     # input activation, weight, output; 8-bit products write 16 bits, as the measured ones do
     "fp32": (4.0, 4.0, 4.0),
+    "tf32": (4.0, 4.0, 4.0),
     "fp16": (2.0, 2.0, 2.0),
     "bf16": (2.0, 2.0, 2.0),
     "w8a8": (1.0, 1.0, 2.0),
@@ -113,7 +114,11 @@ class WaveModel:
         self._stream = stream
         self._dram = device.dram_gbps * 1e3
         self._fp32 = device.peak_tflops["fp32"] * 1e6
-        self._limits = {scheme: limits(device, scheme) for scheme in _BYTES}
+        self._limits = {
+            scheme: limits(device, scheme)
+            for scheme in _BYTES
+            if scheme != "tf32" or "tf32" in device.peak_tflops
+        }
 
     @property
     def floor_us(self) -> float:
@@ -121,8 +126,14 @@ class WaveModel:
         return self._gemm.floor_us
 
     def price(self, kernel: Kernel) -> Priced:
-        """The analytical time of `kernel`, without correction and range."""
+        """The analytical time of `kernel`, without correction and range.
+
+        Raises:
+            ValueError: the scheme is TF32 and the device does not multiply in it.
+        """
         op = kernel.op
+        if kernel.scheme not in self._limits:
+            raise ValueError(f"{self._device.name} has no rate for {kernel.scheme}: use fp32")
         if op == "gemm":
             return self._product(kernel)
         if op == "conv2d":

@@ -45,6 +45,7 @@ SIGMA_WEIGHT, SIGMA_ACTIVATION = 4.0, 5.0
 """Deviations of weights and activations in the quantization-aware form, in units of a step."""
 BITS = {
     "fp32": (32, 32),
+    "tf32": (19, 19),
     "fp16": (16, 16),
     "bf16": (16, 16),
     "w8a8": (8, 8),

@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy.optimize import nnls
 
-from benchmarks.latency.eager import eager_kernels
 from benchmarks.latency.models import rtx3090_lines
 from benchmarks.latency.zoo import import_timm, record_of
 from hwprofile.device import get_target
+from hwprofile.eager import eager_kernels
 from hwprofile.kernel import Kernel
 from hwprofile.trace import TraceError
 

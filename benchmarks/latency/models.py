@@ -26,9 +26,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import kendalltau, spearmanr
 
-from benchmarks.latency.eager import eager_kernels
 from benchmarks.latency.zoo import import_timm, record_of
 from hwprofile.device import Target, get_target
+from hwprofile.eager import eager_kernels
 from hwprofile.estimate import Estimate
 from hwprofile.fuse import fuse
 from hwprofile.kernel import Kernel

@@ -117,7 +117,7 @@ def test_precision_decides_bytes_alone():
     half, full = (BlockTable(SPEC, precision=p).costs(root) for p in ("fp16", "fp32"))
     assert full.peak_bytes == 2 * half.peak_bytes
     assert (full.macs, full.params) == (half.macs, half.params)
-    with pytest.raises(ValueError, match="fp32, fp16, bf16; got 'w8a8'"):
+    with pytest.raises(ValueError, match="fp32, fp16, bf16, tf32; got 'w8a8'"):
         BlockTable(SPEC, precision="w8a8")
 
 
