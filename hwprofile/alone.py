@@ -15,8 +15,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from hwprofile.constants import constants
 from hwprofile.conv_fp32 import ConvShape, conv_us
-from hwprofile.device import Device, Target, constants, load_device
+from hwprofile.cuda_target import CudaTarget
+from hwprofile.device import Device, load_device
 from hwprofile.estimate import Estimate
 
 BOARD = "a100-pcie-40gb"
@@ -91,7 +93,7 @@ class AloneModel:
 
     __slots__ = ("_boards", "_constants", "_conv", "_default", "_target")
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: CudaTarget) -> None:
         if not self.serves(target):
             raise ValueError(f"no operators were timed alone on {target.device.name}")
         table = constants()
@@ -106,7 +108,7 @@ class AloneModel:
         self._target = target
 
     @staticmethod
-    def serves(target: Target) -> bool:
+    def serves(target: CudaTarget) -> bool:
         """Whether operators were timed alone on this target's device."""
         return any(key.startswith("alone.") for key in target.ranges)
 

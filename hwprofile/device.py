@@ -1,26 +1,16 @@
-"""What a device is, and the target that prices kernels on it.
-
-Figures of devices are data (`devices.toml`), each with its source. `get_target` joins a device
-with the constants of the estimate (`constants.toml`) and, where rows measured on that device
-exist, with a learned correction and ranges whose coverage was measured.
-"""
+"""What a device is: its published figures, as data (`devices.toml`), each with its source."""
 
 from __future__ import annotations
 
 import difflib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cache
-from math import exp
 from pathlib import Path
 from typing import Any
 
-from hwprofile.estimate import Estimate
-from hwprofile.gemm import GemmConstants
-from hwprofile.kernel import SCHEMES, Kernel
-from hwprofile.trees import Trees
-from hwprofile.wave import StreamConstants, WaveModel
+from hwprofile.kernel import SCHEMES
 
 _HERE = Path(__file__).parent
 
@@ -171,112 +161,3 @@ def _check(where: str, key: str, value: object, low: float, high: float, unit: s
         )
     if key == "sms" and not isinstance(value, int):
         raise DeviceFileError(f"{where}: sms must be a whole number; got {value!r}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """A device with all that is needed to price kernels on it.
-
-    Prices are of a CUDA graph and channels-last tensors. They are cached by kernel, so one target
-    should live as long as a search. Not meant to be changed or shared between threads.
-    """
-
-    device: Device
-    """The published figures."""
-    model: WaveModel
-    """The analytical estimate."""
-    corrections: Mapping[str, Trees]
-    """Learned log-ratio of measured to analytical time, by key of `Priced`."""
-    ranges: Mapping[str, tuple[float, float]]
-    """Lower and upper end over the value, by key of `Priced`; `""` holds for the others."""
-    notes: tuple[str, ...] = ()
-    """What constants and ranges rest on, for people."""
-    _prices: dict[Kernel, Estimate] = field(default_factory=dict, repr=False, compare=False)
-
-    def price(self, kernel: Kernel) -> Estimate:
-        """Time of one launch, in ms, with its range.
-
-        Raises:
-            ValueError: the kernel's scheme is none of `SCHEMES`, or TF32 where the device has none.
-        """
-        estimate = self._prices.get(kernel)
-        if estimate is None:
-            estimate = self._prices[kernel] = self._price(kernel)
-        return estimate
-
-    def prior(self, kernel: Kernel) -> float:
-        """The analytical time alone, in ms: what other devices get."""
-        return self.model.price(kernel).time_us * 1e-3
-
-    @property
-    def launch_floor_ms(self) -> float:
-        """No launch is priced below this, in ms."""
-        return self.model.floor_us * 1e-3
-
-    def describe(self) -> str:
-        """What the prices rest on, as lines for people."""
-        dev = self.device
-        rates = ", ".join(f"{key} {value:g}" for key, value in dev.peak_tflops.items())
-        lines = [
-            f"{dev.name}: {dev.title}, compute capability {dev.capability}",
-            f"  {dev.sms} SMs at {dev.boost_mhz:g} MHz; peak TFLOPS, dense: {rates}",
-            f"  DRAM {dev.dram_gib:g} GiB at {dev.dram_gbps:g} GB/s; L2 {dev.l2_mib:g} MiB; "
-            f"shared memory {dev.shared_kib_per_sm:g} KiB per SM",
-            f"  speeds up: {', '.join(dev.schemes)}",
-            f"  figures: {dev.source}" + (f" <{dev.url}>" if dev.url else ""),
-            f"  launch floor {self.launch_floor_ms * 1e3:.2f} us (CUDA graph)",
-        ]
-        lines += [f"  {note}" for note in self.notes]
-        lines.append("  range of a price, as shares of it:")
-        for key, (low, high) in sorted(self.ranges.items()):
-            lines.append(f"    {key or 'all others'}: {low:.2f} to {high:.2f}")
-        return "\n".join(lines)
-
-    def _price(self, kernel: Kernel) -> Estimate:
-        if kernel.scheme not in SCHEMES:
-            raise ValueError(f"a scheme must be one of {', '.join(SCHEMES)}; got {kernel.scheme!r}")
-        priced = self.model.price(kernel)
-        time = priced.time_us
-        if priced.features:
-            scheme = "bf16" if kernel.scheme == "fp16" else kernel.scheme
-            trees = self.corrections.get("gemm." + scheme)
-            if trees is not None:
-                time = max(time * exp(trees(priced.features)), self.model.floor_us)
-        low, high = self.ranges.get(priced.key) or self.ranges[""]
-        time *= 1e-3
-        return Estimate(value=time, low=time * low, high=time * high)
-
-
-@cache
-def constants() -> dict[str, Any]:
-    """The content of `constants.toml` (chosen) joined with `data/fitted.toml` (fitted)."""
-    chosen = tomllib.loads((_HERE / "constants.toml").read_text(encoding="utf-8"))
-    fitted = tomllib.loads((_HERE / "data" / "fitted.toml").read_text(encoding="utf-8"))
-    return {**chosen, **fitted, "stream": {**chosen["stream"], **fitted["stream"]}}
-
-
-def get_target(name: str) -> Target:
-    """The target called `name`: a shipped device or a path to a TOML file of the user.
-
-    Raises:
-        UnknownTargetError: no such name, or no such file.
-        DeviceFileError: the file's figures cannot be right.
-    """
-    device = load_device(name)
-    table = constants()
-    gemm = GemmConstants(**table["gemm"])
-    schemes = {scheme: replace(gemm, **own) for scheme, own in table.get("schemes", {}).items()}
-    model = WaveModel(device, gemm, StreamConstants(**table["stream"]), schemes)
-    measured = table["measured"].get(name, {})
-    ranges = dict(table["ranges"]["unmeasured"])
-    ranges.update(measured.get("ranges", {}))
-    return Target(
-        device=device,
-        model=model,
-        corrections={
-            key: Trees.load(_HERE / "data" / file)
-            for key, file in measured.get("corrections", {}).items()
-        },
-        ranges={key: (low, high) for key, (low, high) in ranges.items()},
-        notes=tuple(table["ranges"]["measured_notes" if measured else "notes"]),
-    )

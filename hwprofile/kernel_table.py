@@ -23,9 +23,10 @@ import pyarrow.parquet as pq
 
 from hwprofile.alone import READS, AloneModel
 from hwprofile.conv_fp32 import ConvShape
-from hwprofile.device import Target
+from hwprofile.cuda_target import CudaTarget
 from hwprofile.estimate import Estimate
 from hwprofile.kernel import SCHEMES, SOFTMAX_FLOPS, Kernel
+from hwprofile.target import Target
 
 ADDED = ("predicted_ms", "low_ms", "high_ms")
 """Columns that pricing adds."""
@@ -134,7 +135,9 @@ class _Pricer:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._alone = AloneModel(target) if AloneModel.serves(target) else None
+        self._alone = None
+        if isinstance(target, CudaTarget) and AloneModel.serves(target):
+            self._alone = AloneModel(target)
         self._known: dict[tuple[object, ...], Estimate] = {}
 
     def price(self, row: Mapping[str, Any]) -> Estimate:
@@ -162,7 +165,7 @@ class _Pricer:
             return alone.conv(_conv_shape(op, sizes))
         if alone is not None and alone.knows(_ROWWISE.get(op, op)):
             return alone.stream(_ROWWISE.get(op, op), sizes["b"], sizes["h"], board)
-        return self._target.price(kernel_of(op, scheme, sizes))
+        return self._target.alone(kernel_of(op, scheme, sizes))
 
 
 def kernel_of(op: str, scheme: str, sizes: Mapping[str, int]) -> Kernel:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hwprofile.eager import eager_kernels
-from hwprofile.fuse import fuse
 from hwprofile.kernel import Kernel
-from hwprofile.record import Record
+
+if TYPE_CHECKING:
+    from hwprofile.record import Record
 
 
 class UnknownRuntimeError(ValueError):
@@ -119,6 +120,10 @@ def launches(record: Record, runtime: Runtime, scheme: str = "fp16") -> tuple[Ke
     Raises:
         ValueError: for an unknown scheme, or where a hole is left.
     """
+    # Here, for a target has a runtime, and its prices need no torch.
+    from hwprofile.eager import eager_kernels
+    from hwprofile.fuse import fuse
+
     if runtime.fuses:
         return fuse(record, scheme)
     return tuple(eager_kernels(record))

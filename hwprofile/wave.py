@@ -9,7 +9,7 @@ but attention in one kernel, whose products run on tensor cores and whose soft-m
     busy = max(bytes as above, products / (peak · share) + soft-max / (fp32 peak · share))
 
 The runtime is a CUDA graph, the layout channels-last: no host time, one launch after another.
-Times here are microseconds; `Target` in `device.py` turns them into milliseconds with a range.
+Times here are microseconds; `CudaTarget` turns them into milliseconds with a range.
 """
 
 from __future__ import annotations

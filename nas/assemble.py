@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hwprofile.blocks import BlockTable
-from hwprofile.device import Target, get_target
+from hwprofile.target import Target
+from hwprofile.targets import get_target
 from nas.config import Config
 from nas.evaluate import Bounds, Evaluator
 from nas.identity import identity_for
@@ -170,12 +171,12 @@ def design_task(parts: Parts) -> Task:
 
 
 def _schemes(config: Config, target: Target) -> tuple[str, ...]:
-    if config.precision not in target.device.schemes:
-        has = ", ".join(target.device.schemes)
+    if config.precision not in target.schemes:
+        has = ", ".join(target.schemes)
         raise UsageError(f"{config.target} has no '{config.precision}'; it has {has}")
     if not config.quantize:
         return (FLOAT,)
-    if INTEGER_SCHEME not in target.device.schemes:
+    if INTEGER_SCHEME not in target.schemes:
         raise UsageError(f"{config.target} does not accelerate {INTEGER_SCHEME}: drop --quantize")
     return (FLOAT, INTEGER_SCHEME)
 

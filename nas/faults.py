@@ -6,6 +6,8 @@ from hwprofile.bench import BenchError
 from hwprofile.device import DeviceFileError, UnknownTargetError
 from hwprofile.kernel_table import KernelTableError
 from hwprofile.profile_table import ProfileError
+from hwprofile.runtime import UnknownRuntimeError
+from hwprofile.spread import CoverageError
 from hwprofile.trace import TraceError
 from kernels.catalogue import UnknownOperationError
 from kernels.check_process import CheckProcessError
@@ -38,6 +40,8 @@ USAGE_FAULTS = (
     UnknownOperationError,
     UnknownSpaceError,
     UnknownTargetError,
+    UnknownRuntimeError,
+    CoverageError,
     UnknownDataError,
     PluginError,
     LimitError,

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from hwprofile.blocks import BlockTable, block_names
-from hwprofile.device import Target
 from hwprofile.fuse import fuse
 from hwprofile.kernel import Kernel
 from hwprofile.liveness import peak_bytes
+from hwprofile.target import Target
 from hwprofile.trace import trace
 from nas.export.source_of import design_of
 from nas.plugins import PluginError, load
@@ -145,7 +145,7 @@ def _record(
     rows = [_row(kernel, target) for kernel in launched]
     macs, params, peak = counts
     return {
-        "target": target.device.name,
+        "target": target.name,
         "runtime": "cuda-graph",
         "batch": batch,
         "precision": precision,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hwprofile.blocks import BlockCost, Costs
-from hwprofile.device import Target
 from hwprofile.estimate import Estimate
 from hwprofile.kernel import Kernel
+from hwprofile.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,30 @@ class PricedKernel:
     """One launch with its price."""
 
     kernel: Kernel
+    """What launches."""
     estimate: Estimate
+    """What it adds to the device's time and to the ends of its range, in ms."""
+    host: Estimate | None = None
+    """What the host needs to send it off, in ms; None where that never decides."""
+
+
+class Sums(NamedTuple):
+    """Times of some launches, in ms: the device's and the host's, which run side by side."""
+
+    value: float
+    low: float
+    high: float
+    host: float = 0.0
+    host_low: float = 0.0
+    host_high: float = 0.0
+
+    def total(self) -> Estimate:
+        """The time of a network: whichever of device and host takes longer."""
+        return Estimate(
+            value=max(self.value, self.host),
+            low=max(self.low, self.host_low),
+            high=max(self.high, self.host_high),
+        )
 
 
 class LatencyPredictor:
@@ -23,27 +48,46 @@ class LatencyPredictor:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self._blocks: dict[BlockCost, tuple[float, float, float]] = {}
+        self._blocks: dict[BlockCost, Sums] = {}
 
     def latency(self, costs: Costs) -> Estimate:
         """Latency of one forward pass, in milliseconds, with its range."""
-        value = low = high = 0.0
-        for block in costs.blocks:
-            price = self._blocks.get(block)
-            if price is None:
-                price = self._blocks[block] = self._price(block)
-            value += price[0]
-            low += price[1]
-            high += price[2]
-        return Estimate(value=value, low=low, high=high)
+        blocks = self._blocks
+        parts = [blocks.get(block) or self._add(block) for block in costs.blocks]
+        return added(parts).total()
+
+    def host_bound(self, costs: Costs) -> bool:
+        """Whether the host takes longer than the device: its time is then the latency."""
+        sums = added([self._blocks.get(block) or self._add(block) for block in costs.blocks])
+        return sums.host > sums.value
 
     def breakdown(self, costs: Costs) -> list[list[PricedKernel]]:
         """For every block its kernels with their prices, in the order they launch."""
-        return [
-            [PricedKernel(kernel, self.target.price(kernel)) for kernel in block.kernels]
-            for block in costs.blocks
-        ]
+        return [priced(self.target, block.kernels) for block in costs.blocks]
 
-    def _price(self, block: BlockCost) -> tuple[float, float, float]:
-        prices = [self.target.price(kernel) for kernel in block.kernels]
-        return sum(p.value for p in prices), sum(p.low for p in prices), sum(p.high for p in prices)
+    def _add(self, block: BlockCost) -> Sums:
+        found = self._blocks[block] = sums_of(priced(self.target, block.kernels))
+        return found
+
+
+def priced(target: Target, kernels: Sequence[Kernel]) -> list[PricedKernel]:
+    """Kernels with their prices."""
+    return [
+        PricedKernel(kernel, estimate, target.host(kernel))
+        for kernel, estimate in zip(kernels, target.price_all(kernels), strict=True)
+    ]
+
+
+def sums_of(kernels: Iterable[PricedKernel]) -> Sums:
+    """Their times together."""
+    parts = []
+    for kernel in kernels:
+        e, host = kernel.estimate, kernel.host
+        sent = (host.value, host.low, host.high) if host else (0.0, 0.0, 0.0)
+        parts.append(Sums(e.value, e.low, e.high, *sent))
+    return added(parts)
+
+
+def added(parts: Sequence[Sums]) -> Sums:
+    """Sums of sums, part by part."""
+    return Sums(*map(sum, zip(*parts, strict=True))) if parts else Sums(0.0, 0.0, 0.0)

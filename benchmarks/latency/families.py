@@ -21,9 +21,9 @@ from scipy.optimize import nnls
 
 from benchmarks.latency.models import rtx3090_lines
 from benchmarks.latency.zoo import import_timm, record_of
-from hwprofile.device import get_target
 from hwprofile.eager import eager_kernels
 from hwprofile.kernel import Kernel
+from hwprofile.targets import get_target
 from hwprofile.trace import TraceError
 
 

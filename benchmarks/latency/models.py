@@ -27,11 +27,12 @@ from rich.table import Table
 from scipy.stats import kendalltau, spearmanr
 
 from benchmarks.latency.zoo import import_timm, record_of
-from hwprofile.device import Target, get_target
 from hwprofile.eager import eager_kernels
 from hwprofile.estimate import Estimate
 from hwprofile.fuse import fuse
 from hwprofile.kernel import Kernel
+from hwprofile.target import Target
+from hwprofile.targets import get_target
 from hwprofile.trace import TraceError
 
 TIMM_NAMES = {

@@ -23,9 +23,10 @@ from rich.table import Table
 from benchmarks.latency.fit import families
 from benchmarks.latency.learn import Judged, judge
 from hwprofile.alone import AloneConstants
-from hwprofile.device import constants, get_target
+from hwprofile.constants import constants
 from hwprofile.gemm import GemmConstants
 from hwprofile.kernel import Kernel
+from hwprofile.targets import get_target
 
 
 def measure(data: Path) -> list[Judged]:

@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _price_table(args: argparse.Namespace) -> int:
-    from hwprofile.device import get_target
     from hwprofile.kernel_table import price_table
+    from hwprofile.targets import get_target
 
     if args.out is None or args.network is not None:
         raise UsageError("a table of kernels is priced by --kernels FILE --out FILE, without ARCH")
@@ -72,7 +72,7 @@ def _price_table(args: argparse.Namespace) -> int:
 def _price_network(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from hwprofile.device import get_target
+    from hwprofile.targets import get_target
     from nas.predict import predict_network
     from nas.report.prediction import prediction_tables
 

@@ -50,7 +50,7 @@ def list_targets(args: argparse.Namespace) -> int:
 
 def show_target(args: argparse.Namespace) -> int:
     """All figures, constants and ranges."""
-    from hwprofile.device import get_target
+    from hwprofile.targets import get_target
 
     print(get_target(args.name).describe())
     return 0

@@ -8,8 +8,8 @@ from itertools import pairwise
 from math import sqrt
 
 from hwprofile.blocks import BlockTable
-from hwprofile.device import Target
 from hwprofile.estimate import Estimate
+from hwprofile.target import Target
 from nas.quantities import format_count
 from nas.scaling.rules import Rule
 from predictors.latency import LatencyPredictor

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwprofile.device import get_target
 from hwprofile.kernel import SCHEMES
+from hwprofile.targets import get_target
 from nas.architectures import find_architecture
 from nas.export.folder import export
 from nas.scaling.programme import Answer, Point, Programme, Wanted
@@ -108,7 +108,7 @@ def scale(
         wanted=wanted,
         answer=programme.solve(wanted),
         channels=found.spec.channels,
-        target=device.device.name if device is not None else None,
+        target=device.name if device is not None else None,
         batch=batch,
         precision=precision,
     )

@@ -13,9 +13,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hwprofile.blocks import BlockTable, block_names
-from hwprofile.device import get_target
 from hwprofile.fuse import fuse
 from hwprofile.liveness import peak_bytes
+from hwprofile.targets import get_target
 from hwprofile.trace import trace
 from predictors.latency import LatencyPredictor
 from searchspace.build import build, calls, module_of

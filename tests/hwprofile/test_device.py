@@ -9,10 +9,10 @@ from hwprofile.device import (
     DeviceFileError,
     UnknownTargetError,
     device_names,
-    get_target,
     load_device,
 )
 from hwprofile.kernel import SCHEMES, Kernel
+from hwprofile.targets import get_target
 
 OWN = """
 title = "Own board"
@@ -119,7 +119,7 @@ def test_targets_travel_to_other_processes() -> None:
 
 def test_pricing_imports_no_heavy_package() -> None:
     code = (
-        "import sys; from hwprofile.device import get_target; get_target('a100');"
+        "import sys; from hwprofile.targets import get_target; get_target('a100');"
         "print(sorted({'torch', 'ray', 'optuna', 'pymoo', 'sklearn'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

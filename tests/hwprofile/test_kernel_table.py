@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hwprofile.device import get_target
 from hwprofile.kernel import Kernel
 from hwprofile.kernel_table import OPS, SIZES, KernelTableError, price_table
+from hwprofile.targets import get_target
 
 A100 = get_target("a100")
 VALUES = {
@@ -115,8 +115,8 @@ def test_single_fp32_operators_include_the_host_and_name_their_board(tmp_path: P
         (["scheme,m", "bf16,1"], "needs the column 'op'"),
         (["op,scheme,m,n,k", "gem,bf16,1,1,1"], "row 1: op must be one of gemm, .*got 'gem'"),
         (
-            ["op,scheme,m,n,k", "gemm,bf16,1,1,1", "gemm,tf32,1,1,1"],
-            "row 2: scheme must be one of fp32, .*got 'tf32'",
+            ["op,scheme,m,n,k", "gemm,bf16,1,1,1", "gemm,fp64,1,1,1"],
+            "row 2: scheme must be one of fp32, .*got 'fp64'",
         ),
         (["op,scheme,m,n", "gemm,bf16,1,1"], "row 1: gemm needs the columns m, n, k; 'k' is"),
         (["op,scheme,m,n,k", "gemm,bf16,1,nan,1"], "row 1: n must be a whole .*got 'nan'"),

@@ -13,13 +13,13 @@ import torch
 
 from hwprofile import measure as measuring
 from hwprofile.clock import CpuTimer, CudaTimer, Timing
-from hwprofile.device import get_target
 from hwprofile.kernel_table import price_table
 from hwprofile.layer import Layer
 from hwprofile.layer_calls import kernel_call
 from hwprofile.machine import machine_of
 from hwprofile.measure import finish, measure, part_of, plan
 from hwprofile.profile_table import Profile, ProfileError, Row, read_profile, write_profile
+from hwprofile.targets import get_target
 
 CPU = torch.device("cpu")
 HERE = machine_of(CPU)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hwprofile.device import get_target
 from hwprofile.fuse import fuse
 from hwprofile.kernel import Kernel
+from hwprofile.targets import get_target
 from hwprofile.trace import TraceError, trace
 
 

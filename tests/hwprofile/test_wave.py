@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwprofile.conv_fp32 import ConvShape, terms
-from hwprofile.device import device_names, get_target
+from hwprofile.device import device_names
 from hwprofile.kernel import FAMILIES, SCHEMES, Kernel
+from hwprofile.targets import get_target
 from hwprofile.trees import Trees
 
 A100 = get_target("a100")

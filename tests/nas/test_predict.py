@@ -10,7 +10,7 @@ from small_space import grammar_of
 from strategies import drawn
 
 from hwprofile.blocks import BlockTable
-from hwprofile.device import get_target
+from hwprofile.targets import get_target
 from hwprofile.trace import TraceError
 from nas.export.folder import export
 from nas.plugins import PluginError

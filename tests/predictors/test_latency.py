@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from strategies import drawn, shipped, shipped_architectures
 
 from hwprofile.blocks import BlockTable
-from hwprofile.device import get_target
+from hwprofile.target import Target
+from hwprofile.targets import get_target
 from predictors.latency import LatencyPredictor
 
 A100 = get_target("a100")
@@ -37,15 +38,18 @@ def test_the_breakdown_lists_every_launch_in_order(architecture):
     assert total == pytest.approx(LatencyPredictor(A100).latency(costs).value)
 
 
-class Counting:
+class Counting(Target):
     """A target that counts how often it is asked."""
 
     def __init__(self):
         self.asked = 0
 
-    def price(self, kernel):
+    def alone(self, kernel):
         self.asked += 1
-        return A100.price(kernel)
+        return A100.alone(kernel)
+
+    def describe(self):
+        return "counts"
 
 
 @given(shipped_architectures())

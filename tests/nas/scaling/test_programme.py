@@ -2,7 +2,7 @@
 
 import pytest
 
-from hwprofile.device import get_target
+from hwprofile.targets import get_target
 from nas.scaling.programme import Programme, ScaleError, Wanted
 from nas.scaling.rules import TINY, fast, tiny
 from searchspace.check import check

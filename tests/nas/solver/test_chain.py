@@ -3,7 +3,7 @@
 import pytest
 
 from hwprofile.blocks import BlockTable
-from hwprofile.device import get_target
+from hwprofile.targets import get_target
 from nas.solver.chain import with_copies
 from nas.solver.compile import Compiler
 from nas.solver.programme import Step

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from hwprofile.blocks import BlockTable
-from hwprofile.device import get_target
+from hwprofile.targets import get_target
 from nas.solver.combinations import ChainError, spread
 from nas.solver.compile import Compiler
 from nas.solver.design import Task, certify

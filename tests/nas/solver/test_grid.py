@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hwprofile.blocks import BlockTable
-from hwprofile.device import get_target
+from hwprofile.targets import get_target
 from nas.solver.compile import Compiler
 from nas.solver.design import Task, certify
 from nas.solver.programme import Step

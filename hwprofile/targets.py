@@ -1,0 +1,40 @@
+"""Targets by name: devices that ship, a device file of the user, this machine."""
+
+from __future__ import annotations
+
+from hwprofile.cuda_target import cuda_target
+from hwprofile.device import load_device
+from hwprofile.runtime import RUNTIMES, Runtime, UnknownRuntimeError, get_runtime
+from hwprofile.spread import check_coverage
+from hwprofile.target import Target
+
+
+def get_target(name: str, *, runtime: str | None = None, coverage: float = 0.9) -> Target:
+    """The target called `name`.
+
+    Args:
+        name: a device that ships, or a path to a TOML file of the user.
+        runtime: what launches the kernels; by default the first of the device's kind.
+        coverage: share of measurements that ranges are to hold.
+
+    Raises:
+        UnknownTargetError: no such name, or no such file.
+        DeviceFileError: the file's figures cannot be right.
+        UnknownRuntimeError: no such runtime, or not on this device.
+        CoverageError: no such coverage.
+    """
+    check_coverage(coverage)
+    device = load_device(name)
+    return cuda_target(device, runtime=_runtime(name, runtime, "cuda"), coverage=coverage)
+
+
+def _runtime(target: str, name: str | None, kind: str) -> Runtime:
+    """The runtime called `name` for a target of a kind; its default without a name."""
+    fitting = {n: runtime for n, runtime in RUNTIMES.items() if runtime.kind == kind}
+    if name is None:
+        return next(iter(fitting.values()))
+    if get_runtime(name).name not in fitting:
+        raise UnknownRuntimeError(
+            f"a runtime of {target} must be one of {', '.join(fitting)}; got '{name}'"
+        )
+    return fitting[name]
