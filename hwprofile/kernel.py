@@ -80,3 +80,8 @@ class Kernel:
     """For people: the fused operations, such as `convolution+batch_norm+gelu`."""
     path: str = field(default="", compare=False)
     """For people: the module path of the operation that gave the launch its family."""
+
+
+def is_unknown(kernel: Kernel) -> bool:
+    """Whether no rule knows the kernel, so that it is priced by bytes and operations alone."""
+    return kernel.op == "other" and kernel.k == 1

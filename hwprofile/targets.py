@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from hwprofile.cuda_target import cuda_target
-from hwprofile.device import load_device
+from hwprofile.device import device_names, load_device
 from hwprofile.runtime import RUNTIMES, Runtime, UnknownRuntimeError, get_runtime
 from hwprofile.spread import check_coverage
 from hwprofile.target import Target
+
+
+def is_target(name: str) -> bool:
+    """Whether a name is one of this module's: a device that ships, or a file."""
+    return name.endswith(".toml") or name in device_names()
 
 
 def get_target(name: str, *, runtime: str | None = None, coverage: float = 0.9) -> Target:

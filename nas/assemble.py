@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from hwprofile.blocks import BlockTable
 from hwprofile.target import Target
-from hwprofile.targets import get_target
 from nas.config import Config
 from nas.evaluate import Bounds, Evaluator
 from nas.identity import identity_for
@@ -16,8 +15,10 @@ from nas.objectives import ACCURACY, LATENCY, SCORE, Objective
 from nas.plugins import PREDICTORS, PluginError, add_primitives, find
 from nas.strategies import STRATEGIES
 from nas.strategies.base import Problem, Strategy
+from nas.targets import find_target
 from nas.usage import UsageError
 from predictors.base import Context, Predictor
+from predictors.calibration import CalibratedTarget, Calibration
 from predictors.entropy import EntropyPredictor
 from predictors.latency import LatencyPredictor
 from searchspace.architecture import Architecture
@@ -89,7 +90,7 @@ def assemble(config: Config) -> Parts:
         UsageError: an option does not fit the target.
         LimitError: a limit does not fit the space.
     """
-    target = get_target(config.target)
+    target = _target(config)
     add_primitives(config.primitives)
     find("strategy", config.strategy, STRATEGIES)  # a misspelt name must not leave a run behind
     spec = image(config.channels, config.resolution, config.resolution)
@@ -101,7 +102,7 @@ def assemble(config: Config) -> Parts:
         limits=config.limits,
         schemes=_schemes(config, target),
     )
-    table = BlockTable(spec, batch=config.batch, precision=config.precision)
+    table = BlockTable(spec, batch=config.batch, precision=config.precision, runtime=target.runtime)
     context = Context(
         grammar=grammar,
         spec=spec,
@@ -168,6 +169,13 @@ def design_task(parts: Parts) -> Task:
     if task.front and task.bounds:
         resource_of(task)
     return task
+
+
+def _target(config: Config) -> Target:
+    target = find_target(config.target, runtime=config.runtime, coverage=config.coverage)
+    if config.calibration is None:
+        return target
+    return CalibratedTarget(target, Calibration(**config.calibration))
 
 
 def _schemes(config: Config, target: Target) -> tuple[str, ...]:

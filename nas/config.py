@@ -26,6 +26,13 @@ class Config:
     """Device that latency is predicted for."""
     budget_ms: float | None
     """Largest latency allowed at the upper end of its range, in milliseconds."""
+    runtime: str | None = None
+    """What launches the kernels there; none: the default of the target."""
+    coverage: float = 0.9
+    """Share of measured latencies that ranges are to hold."""
+    calibration: Mapping[str, Any] | None = None
+    """What networks measured there say of its prices: a `predictors.calibration.Calibration` as an
+    object; none: the prices as they are."""
     batch: int = 1
     """Images in one forward pass, as far as latency and memory go; at least 1."""
     resolution: int = 224
@@ -142,5 +149,22 @@ def _places(record: object) -> tuple[str, ...]:
     return tuple(record)
 
 
-_LISTS: Mapping[str, Callable[[object], Any]] = {"limits": _limits, "primitives": _places}
+def _calibration(record: object) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    numbers = [*record.values()] if isinstance(record, dict) else []
+    parts = [value for value in numbers if not isinstance(value, dict)]
+    factors = record.get("factors") if isinstance(record, dict) else None
+    if not isinstance(factors, dict) or not all(
+        type(value) in (int, float) for value in (*factors.values(), *parts)
+    ):
+        raise ConfigError(f"'calibration' must be an object of factors and numbers; got {record!r}")
+    return dict(record)  # type: ignore[call-overload, no-any-return]
+
+
+_LISTS: Mapping[str, Callable[[object], Any]] = {
+    "limits": _limits,
+    "primitives": _places,
+    "calibration": _calibration,
+}
 """What reads the fields that are no plain values."""

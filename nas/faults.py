@@ -7,6 +7,7 @@ from hwprofile.device import DeviceFileError, UnknownTargetError
 from hwprofile.kernel_table import KernelTableError
 from hwprofile.profile_table import ProfileError
 from hwprofile.runtime import UnknownRuntimeError
+from hwprofile.script_target import ScriptError
 from hwprofile.spread import CoverageError
 from hwprofile.trace import TraceError
 from kernels.catalogue import UnknownOperationError
@@ -27,6 +28,7 @@ from nas.solver.milp import TooLargeError
 from nas.solver.solution import NoDesignError
 from nas.supernet.bank import BankError
 from nas.usage import UsageError
+from predictors.calibration import CalibrationError
 from searchspace.check import TreeError
 from searchspace.grammar import GrammarError, LimitError
 from searchspace.primitives import PrimitiveError
@@ -52,6 +54,7 @@ USER_FAULTS = (
     AheadOfTimeError,
     BankError,
     BenchError,
+    CalibrationError,
     ChainError,
     CheckProcessError,
     ClusterError,
@@ -70,6 +73,7 @@ USER_FAULTS = (
     ProfileError,
     RecordError,
     ScaleError,
+    ScriptError,
     ShapeError,
     StrategyFault,
     TooLargeError,

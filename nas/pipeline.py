@@ -225,6 +225,7 @@ def _facts(parts: Parts, best: Trial, extra: Mapping[str, float]) -> dict[str, A
     config = parts.config
     facts: dict[str, Any] = {
         "target": config.target,
+        "runtime": parts.target.runtime.name,
         "batch": config.batch,
         "precision": config.precision,
         "budget_ms": config.budget_ms,

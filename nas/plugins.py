@@ -1,4 +1,4 @@
-"""Finds predictors and strategies by name: shipped ones, plug-ins, or `package.module:Class`.
+"""Finds predictors, strategies and targets by name: shipped, plug-ins, or `package.module:Class`.
 
 Primitives of installed packages are found by `searchspace.primitives.table`; here those are taken
 in that a user names.
@@ -22,7 +22,7 @@ PREDICTORS: Mapping[str, str] = {
     "zen": "predictors.zen:ZenPredictor",
 }
 """Quality predictors that ship."""
-GROUPS = {"predictor": "nas.predictors", "strategy": "nas.strategies"}
+GROUPS = {"predictor": "nas.predictors", "strategy": "nas.strategies", "target": "nas.targets"}
 """Entry-point groups by which packages join."""
 
 
@@ -39,7 +39,7 @@ def find(kind: str, name: str, shipped: Mapping[str, str]) -> Any:
     """The object that a name or a `package.module:Class` stands for.
 
     Args:
-        kind: `predictor` or `strategy`.
+        kind: `predictor`, `strategy` or `target`.
         name: a shipped name, an entry point's name, or where the object is.
         shipped: what ships, by name.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,19 @@ import torch
 from torch import nn
 
 from hwprofile.blocks import BlockTable, block_names
-from hwprofile.fuse import fuse
-from hwprofile.kernel import Kernel
+from hwprofile.kernel import Kernel, is_unknown
 from hwprofile.liveness import peak_bytes
+from hwprofile.runtime import launches
 from hwprofile.target import Target
 from hwprofile.trace import trace
 from nas.export.source_of import design_of
 from nas.plugins import PluginError, load
 from nas.usage import UsageError
-from predictors.latency import LatencyPredictor
-from searchspace.shapes import TensorSpec, image
+from predictors.latency import PricedKernel, added, priced, sums_of
+from searchspace.shapes import image
 
 FORMAT, VERSION = "nas-prediction", 1
-_DEFAULT_RESOLUTION, _DEFAULT_PRECISION = 224, "fp16"
+_DEFAULT_RESOLUTION = 224
 
 
 def predict_network(
@@ -34,6 +34,7 @@ def predict_network(
     resolution: int | None = None,
     precision: str | None = None,
     channels: int = 3,
+    inputs: Sequence[tuple[int, ...]] = (),
 ) -> dict[str, Any]:
     """Price a network.
 
@@ -42,8 +43,10 @@ def predict_network(
         target: the device.
         batch: images in one forward pass; by default what the export says, else 1.
         resolution: height and width of the input; by default what the export says, else 224.
-        precision: `fp16`, `bf16` or `fp32`; by default what the export says, else fp16.
-        channels: input channels, for a callable.
+        precision: `fp16`, `bf16`, `fp32` or `tf32`; by default what the export says, else the
+            target's default.
+        channels: input channels, for a callable that takes one image.
+        inputs: shapes of all inputs with the batch, for a callable that takes others.
 
     Returns:
         What `docs/json.md` describes: totals and a list of kernels, each with its range.
@@ -54,10 +57,12 @@ def predict_network(
         PluginError, TraceError: the callable cannot be loaded, or its module not be traced.
     """
     if not Path(network).exists() and ":" in network:
-        spec = image(channels, *[resolution or _DEFAULT_RESOLUTION] * 2)
-        module = _module(network)
-        found = _traced(module, spec, target, batch or 1, precision or _DEFAULT_PRECISION)
+        side = resolution or _DEFAULT_RESOLUTION
+        shapes = tuple(inputs) or ((batch or 1, channels, side, side),)
+        found = _traced(_module(network), shapes, target, precision or target.default_scheme)
     elif Path(network).exists():
+        if inputs:
+            raise UsageError("--input is for package.module:callable; an export has its own")
         found = _exported(Path(network), target, batch, resolution, precision)
     else:
         raise UsageError(
@@ -101,66 +106,78 @@ def _exported(
     if resolution is not None:
         spec = image(spec.channels, resolution, resolution)
     batch = batch or int(facts.get("batch", 1))
-    precision = precision or str(facts.get("precision", _DEFAULT_PRECISION))
-    table = BlockTable(spec, batch=batch, precision=precision)
+    recorded = facts.get("precision", target.default_scheme)
+    precision = precision or str(recorded if recorded in target.schemes else target.default_scheme)
+    _check_scheme(target, precision)
+    table = BlockTable(spec, batch=batch, precision=precision, runtime=target.runtime)
     root = design.architecture.root
     costs = table.costs(root)
     names = block_names(root, spec)
-    kernels = [
-        replace(kernel, path=f"{name}.{kernel.path}".rstrip("."))
+    blocks = [
+        [replace(kernel, path=f"{name}.{kernel.path}".rstrip(".")) for kernel in block.kernels]
         for name, block in zip(names, costs.blocks, strict=True)
-        for kernel in block.kernels
     ]
-    total = LatencyPredictor(target).latency(costs)
     counts = (costs.macs, costs.params, costs.peak_bytes)
-    return _record(target, batch, precision, spec, counts, kernels) | {
-        "latency_ms": total.value,
-        "low_ms": total.low,
-        "high_ms": total.high,
-        "key": design.architecture.key,
-    }
+    shapes = ((batch, *spec.shape),)
+    found = _record(target, shapes, precision, counts, blocks)
+    return {**found, "input": list(spec.shape), "key": design.architecture.key}
+
+
+def _check_scheme(target: Target, precision: str) -> None:
+    if precision not in target.schemes:
+        raise UsageError(f"{target.name} has no '{precision}'; it has {', '.join(target.schemes)}")
 
 
 def _traced(
-    module: nn.Module, spec: TensorSpec, target: Target, batch: int, precision: str
+    module: nn.Module, shapes: Sequence[tuple[int, ...]], target: Target, precision: str
 ) -> dict[str, Any]:
-    record = trace(module, (batch, *spec.shape))
-    counts = (
-        record.macs // batch,
-        record.param_count,
-        peak_bytes(record, 4 if precision == "fp32" else 2),
-    )
-    return _record(target, batch, precision, spec, counts, fuse(record, precision))
+    _check_scheme(target, precision)
+    runtime, batch = target.runtime, shapes[0][0]
+    record = trace(module, *shapes)
+    size = 4 if precision in ("fp32", "tf32") else 2
+    counts = (record.macs // batch, record.param_count, peak_bytes(record, size))
+    found = _record(target, shapes, precision, counts, [launches(record, runtime, precision)])
+    return {**found, "input": list(shapes[0][1:])}
 
 
 def _record(
     target: Target,
-    batch: int,
+    shapes: Sequence[tuple[int, ...]],
     precision: str,
-    spec: TensorSpec,
     counts: tuple[int, int, int],
-    kernels: Iterable[Kernel],
+    blocks: Iterable[Sequence[Kernel]],
 ) -> dict[str, Any]:
-    launched = list(kernels)
-    rows = [_row(kernel, target) for kernel in launched]
+    # Block by block, as a search adds up, so that both say the same to the last digit.
+    groups = [priced(target, kernels) for kernels in blocks]
+    launched = [kernel for group in groups for kernel in group]
+    sums = added([sums_of(group) for group in groups])
+    total = sums.total()
     macs, params, peak = counts
+    unknown = sorted({k.kernel.detail for k in launched if is_unknown(k.kernel)})
     return {
         "target": target.name,
-        "runtime": "cuda-graph",
-        "batch": batch,
+        "runtime": target.runtime.name,
+        "coverage": target.coverage,
+        "batch": shapes[0][0],
         "precision": precision,
-        "input": list(spec.shape),
-        **{name: sum(row[name] for row in rows) for name in ("latency_ms", "low_ms", "high_ms")},
+        "inputs": [list(shape) for shape in shapes],
+        "latency_ms": total.value,
+        "low_ms": total.low,
+        "high_ms": total.high,
+        "device_ms": sums.value,
+        "host_ms": sums.host,
+        "bound_by": "host" if sums.host > sums.value else "device",
         "macs": macs,
         "params": params,
         "peak_bytes": peak,
-        "weight_bytes": sum(kernel.weight_bytes for kernel in launched),
-        "kernels": rows,
+        "weight_bytes": sum(k.kernel.weight_bytes for k in launched),
+        "without_rule": unknown,
+        "kernels": [_row(k) for k in launched],
     }
 
 
-def _row(kernel: Kernel, target: Target) -> dict[str, Any]:
-    estimate = target.price(kernel)
+def _row(priced: PricedKernel) -> dict[str, Any]:
+    kernel, estimate = priced.kernel, priced.estimate
     return {
         "op": kernel.op,
         "scheme": kernel.scheme,
@@ -174,6 +191,7 @@ def _row(kernel: Kernel, target: Target) -> dict[str, Any]:
         "latency_ms": estimate.value,
         "low_ms": estimate.low,
         "high_ms": estimate.high,
+        "host_ms": priced.host.value if priced.host else 0.0,
         "path": kernel.path,
         "detail": kernel.detail,
     }

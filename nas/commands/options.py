@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from nas.quantities import parse_bound, parse_bytes, parse_count, parse_limit, parse_time_ms
 
+if TYPE_CHECKING:
+    from hwprofile.target import Target
+
 T = TypeVar("T")
-PRECISIONS = ("fp16", "bf16", "fp32")
+PRECISIONS = ("fp16", "bf16", "fp32", "tf32")
 
 
 def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -45,6 +49,42 @@ size = argument(parse_bytes)
 limit = argument(parse_limit)
 
 
+def _share(text: str) -> float:
+    from hwprofile.spread import check_coverage
+
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"a share is a number such as 0.9; got '{text}'") from None
+    check_coverage(value)
+    return value
+
+
+share = argument(_share)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    sides = text.lower().split("x")
+    if not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise ValueError(f"a shape is sizes above 0 joined by x, such as 8x3x224x224; got '{text}'")
+    return tuple(int(side) for side in sides)
+
+
+shape = argument(_shape)
+
+
+def find_target(args: argparse.Namespace) -> Target:
+    """The target that `add_target` was given, calibrated where there is something to do it by."""
+    from nas.targets import find_target as find
+
+    target = find(args.target, runtime=args.runtime, coverage=args.coverage)
+    if args.calibrate is None:
+        return target
+    from nas.calibrate import calibrated  # heavy: torch
+
+    return calibrated(target, args.calibrate)
+
+
 def add_value(
     parser: argparse.ArgumentParser,
     name: str,
@@ -67,7 +107,28 @@ def add_target(
         required=required,
         default=default,
         metavar="NAME",
-        help=f"device that latency is predicted for: a name of 'nas targets', or a TOML file{said}",
+        help=f"device that latency is predicted for: a name of 'nas targets', a TOML file, or "
+        f"package.module:name of a target of one's own{said}",
+    )
+    parser.add_argument(
+        "--runtime",
+        metavar="NAME",
+        help="what launches the kernels: cuda-graph (default), eager or inductor on a GPU, "
+        "cpu-eager (default) or cpu-inductor on a CPU",
+    )
+    parser.add_argument(
+        "--coverage",
+        type=share,
+        default=0.9,
+        metavar="SHARE",
+        help="how many measured latencies the range is to hold, such as 0.95 (default 0.9)",
+    )
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="FILE",
+        help="correct the target by networks measured there: a CSV with the columns network and "
+        "latency_ms, and perhaps batch, resolution, precision",
     )
 
 
@@ -92,8 +153,8 @@ def add_shape(
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
-        default="fp16" if batch else None,
-        help="number format of the network (default fp16)",
+        default=None,
+        help="number format of the network (default fp16 on a GPU, fp32 on a CPU)",
     )
 
 

@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
     from nas.scaling.scale import export_scaled, scale
 
     _refuse(args)
+    target = options.find_target(args) if args.target is not None else None
     done = scale(
         options.architecture(args),
         macs=args.macs,
@@ -107,9 +108,9 @@ def run(args: argparse.Namespace) -> int:
         rule=args.rule,
         alpha=args.alpha,
         same_input=args.same_input,
-        target=args.target,
+        target=target,
         batch=args.batch or 1,
-        precision=args.precision or "fp16",
+        precision=args.precision or (target.default_scheme if target else "fp16"),
         space=args.space,
         key=args.key,
         resolution=args.resolution,

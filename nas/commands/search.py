@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from nas.commands import options, search_options
 from nas.commands.search_options import EVALUATIONS, EVALUATIONS_WITH_DATA
 from nas.config import Config
 from nas.usage import UsageError
+
+if TYPE_CHECKING:
+    from hwprofile.target import Target
 
 EXAMPLES = """examples:
   nas search --space conv_large_kernel --target a100 --budget 5ms
@@ -79,21 +84,31 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--front-over says what a front is over: give --front N too")
 
 
+def _calibration(target: Target) -> dict[str, Any] | None:
+    from predictors.calibration import CalibratedTarget
+
+    return asdict(target.calibration) if isinstance(target, CalibratedTarget) else None
+
+
 def _config(args: argparse.Namespace) -> Config:
     from nas.fit_data import fit_to_data  # heavy: torch
     from searchspace.space import load_space, space_text
 
     _check(args)
+    target = options.find_target(args)
     space = load_space(args.space)
     config = Config(
         space=args.space,
         space_text=space_text(args.space),
         target=args.target,
         budget_ms=args.budget,
+        runtime=args.runtime,
+        coverage=args.coverage,
+        calibration=_calibration(target),
         batch=args.batch,
         resolution=args.resolution or space.input.height,
         channels=space.input.channels,
-        precision=args.precision,
+        precision=args.precision or target.default_scheme,
         classes=args.classes or space.classes,
         max_params=args.max_params,
         max_macs=args.max_macs,

@@ -50,7 +50,7 @@ def list_targets(args: argparse.Namespace) -> int:
 
 def show_target(args: argparse.Namespace) -> int:
     """All figures, constants and ranges."""
-    from hwprofile.targets import get_target
+    from nas.targets import find_target
 
-    print(get_target(args.name).describe())
+    print(find_target(args.name, runtime=None, coverage=0.9).describe())
     return 0

@@ -12,10 +12,10 @@ Fact = int | float | str | bool | None
 """A value that JSON holds as it is."""
 Facts = Mapping[str, Fact]
 """Values by name. Known to the texts are `score`, `latency_ms`, `low_ms`, `high_ms`, `target`,
-`batch`, `precision`, `macs`, `params`, `peak_bytes` and `weight_bytes`; others are kept and listed
-by name."""
+`runtime`, `batch`, `precision`, `macs`, `params`, `peak_bytes` and `weight_bytes`; others are kept
+and listed by name."""
 
-_LATENCY = ("latency_ms", "low_ms", "high_ms", "target", "batch", "precision")
+_LATENCY = ("latency_ms", "low_ms", "high_ms", "target", "runtime", "batch", "precision")
 
 
 def checked(facts: Facts) -> dict[str, Fact]:
@@ -59,6 +59,8 @@ def _latency(facts: Facts) -> str:
         text += f", from {facts['low_ms']:.4g} to {facts['high_ms']:.4g} ms"
     if "target" in facts:
         text += f", on {facts['target']}"
+    if "runtime" in facts:
+        text += f" ({facts['runtime']})"
     if "batch" in facts:
         text += f", batch {facts['batch']}"
     return text + (f", {facts['precision']}" if "precision" in facts else "")

@@ -85,7 +85,9 @@ def _of_run(run: Path, key: str | None) -> Design:
         raise ExportError(f"the front of {run} has no design '{key}'; it has {', '.join(rows)}")
     row = rows[key]
     root = from_text(row["architecture"])
-    settings = {n: best.facts[n] for n in ("target", "batch", "precision") if n in best.facts}
+    settings = {
+        n: best.facts[n] for n in ("target", "runtime", "batch", "precision") if n in best.facts
+    }
     figures = {n: value for n, value in row.items() if isinstance(value, int | float)}
     return Design(
         architecture=Architecture(space=best.architecture.space, root=root),

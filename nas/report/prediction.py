@@ -23,12 +23,17 @@ def prediction_tables(prediction: Mapping[str, Any]) -> Iterator[Table]:
 def _totals(p: Mapping[str, Any]) -> Table:
     title = escape(f"{p['network']} on {p['target']}")  # a path may hold rich's markup
     table = Table(title=title, title_justify="left", show_header=False)
-    shape = "x".join(map(str, (p["batch"], *p["input"])))
+    shape = " and ".join("x".join(map(str, given)) for given in p["inputs"])
     table.add_row(
         "latency",
-        f"{p['latency_ms']:.3f} ms, range {p['low_ms']:.3f} to {p['high_ms']:.3f} ms",
+        f"{p['latency_ms']:.3f} ms, {p['coverage']:.0%} range {p['low_ms']:.3f} to "
+        f"{p['high_ms']:.3f} ms",
     )
     table.add_row("for", f"{shape}, {p['precision']}, {p['runtime']}")
+    if p["bound_by"] == "host":
+        table.add_row("bound by", f"the host's dispatch; the device takes {p['device_ms']:.3f} ms")
+    if p["without_rule"]:
+        table.add_row("no rule knows", f"{', '.join(p['without_rule'])}: by bytes and operations")
     table.add_row("MACs for one image", format_count(p["macs"]))
     table.add_row("parameters", format_count(p["params"]))
     table.add_row("peak activation memory", format_bytes(p["peak_bytes"]))
@@ -43,7 +48,7 @@ def _families(p: Mapping[str, Any]) -> Table:
         name = f"{row['op']} {row['scheme']}"
         launches, ms = sums.get(name, (0, 0.0))
         sums[name] = (launches + 1, ms + row["latency_ms"])
-    total = p["latency_ms"] or 1.0
+    total = p["device_ms"] or 1.0
     for name, (launches, ms) in sorted(sums.items(), key=lambda item: -item[1][1]):
         table.add_row(name, str(launches), f"{ms:.4f}", f"{ms / total:.1%}")
     return table

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwprofile.kernel import SCHEMES
-from hwprofile.targets import get_target
+from hwprofile.target import Target
 from nas.architectures import find_architecture
 from nas.export.folder import export
 from nas.scaling.programme import Answer, Point, Programme, Wanted
@@ -61,7 +61,7 @@ def scale(
     rule: str = "fast",
     alpha: float | None = None,
     same_input: bool = False,
-    target: str | None = None,
+    target: Target | None = None,
     batch: int = 1,
     precision: str = "fp16",
     space: str | None = None,
@@ -79,7 +79,7 @@ def scale(
         rule: `fast` or `tiny`.
         alpha: of `fast`; None for the paper's.
         same_input: leave the size of the input.
-        target: name of a device, or its file.
+        target: what latency is predicted for.
         batch, precision: what the latency is for.
 
     Raises:
@@ -87,7 +87,6 @@ def scale(
         UsageError, UnknownSpaceError, UnknownTargetError, ExportError, TreeError: a word names
             nothing, or something damaged.
     """
-    device = get_target(target) if target is not None else None
     found = find_architecture(word, space=space, key=key, resolution=resolution, classes=classes)
     root = found.architecture.root
     chosen = tiny() if rule == "tiny" else fast() if alpha is None else fast(alpha)
@@ -96,7 +95,7 @@ def scale(
         _grammar(space or found.architecture.space, root, found.spec),
         root,
         chosen,
-        target=device,
+        target=target,
         batch=batch,
         precision=precision,
         same_input=same_input,
@@ -108,7 +107,7 @@ def scale(
         wanted=wanted,
         answer=programme.solve(wanted),
         channels=found.spec.channels,
-        target=device.name if device is not None else None,
+        target=target.name if target is not None else None,
         batch=batch,
         precision=precision,
     )

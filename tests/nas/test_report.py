@@ -163,7 +163,12 @@ def _prediction(network="net", kernels=3):
         "network": network,
         "target": "a100",
         "batch": 2,
-        "input": [3, 32, 32],
+        "inputs": [[2, 3, 32, 32]],
+        "coverage": 0.9,
+        "device_ms": total,
+        "host_ms": 0.0,
+        "bound_by": "device",
+        "without_rule": [],
         "precision": "fp16",
         "latency_ms": total,
         "low_ms": 0.0,
@@ -171,6 +176,13 @@ def _prediction(network="net", kernels=3):
         "kernels": rows,
         **totals,
     }
+
+
+def test_what_a_prediction_is_unsure_of_is_said():
+    unsure = {"bound_by": "host", "host_ms": 3.0, "without_rule": ["fft_fft2"]}
+    text = shown(*prediction_tables({**_prediction(), **unsure}))
+    assert "the host's dispatch" in text
+    assert "fft_fft2: by bytes and operations" in text
 
 
 def test_the_tables_of_a_prediction():
