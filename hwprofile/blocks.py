@@ -48,11 +48,28 @@ class BlockCost:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Part:
+    """What one tree of a network costs for one input spec. Compared by identity, as blocks are."""
+
+    blocks: tuple[BlockCost, ...]
+    """Its blocks, in order."""
+    macs: int
+    """As those of `Costs`, of this part; likewise the next three."""
+    params: int
+    peak_bytes: int
+    weight_bytes: int
+    left: TensorSpec
+    """Spec of the output."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class Costs:
     """What an architecture costs, before any device is named."""
 
     blocks: tuple[BlockCost, ...]
     """The blocks that data flow through, in order."""
+    parts: tuple[Part, ...]
+    """The same by the trees that hold them: what a table makes once for all networks."""
     macs: int
     """Multiply-adds for one image."""
     params: int
@@ -90,6 +107,7 @@ class BlockTable:
             )
         self.spec, self.batch, self.precision = spec, batch, precision
         self.runtime = runtime
+        self._parts: dict[tuple[Node, TensorSpec], Part] = {}
         self._blocks: dict[tuple[Node, TensorSpec], BlockCost] = {}
         self._traces: dict[tuple[object, ...], tuple[Record, int]] = {}
 
@@ -112,29 +130,40 @@ class BlockTable:
         return self._costs((nodes,), spec)
 
     def _costs(self, groups: Sequence[Sequence[Node]], spec: TensorSpec) -> Costs:
-        found: list[BlockCost] = []
+        parts: list[Part] = []
         items = []
-        macs = params = peak = weights = 0
         for nodes in groups:
-            before = len(found)
+            before = len(parts)
             for root in nodes:
-                for _, node in units(root):
-                    block = self._blocks.get((node, spec)) or self._add(node, spec)
-                    found.append(block)
-                    macs += block.macs
-                    params += block.params
-                    peak = max(peak, block.peak_bytes)
-                    weights += block.weight_bytes
-                    spec = block.left
-            items.append(len(found) - before)
+                part = self._parts.get((root, spec)) or self._part(root, spec)
+                parts.append(part)
+                spec = part.left
+            items.append(sum([len(part.blocks) for part in parts[before:]]))
         return Costs(
-            blocks=tuple(found),
-            macs=macs,
-            params=params,
-            peak_bytes=peak,
-            weight_bytes=weights,
+            blocks=tuple([block for part in parts for block in part.blocks]),
+            parts=tuple(parts),
+            macs=sum([part.macs for part in parts]),
+            params=sum([part.params for part in parts]),
+            peak_bytes=max([part.peak_bytes for part in parts], default=0),
+            weight_bytes=sum([part.weight_bytes for part in parts]),
             items=tuple(items),
         )
+
+    def _part(self, root: Node, spec: TensorSpec) -> Part:
+        blocks, left = [], spec
+        for _, node in units(root):
+            block = self._blocks.get((node, left)) or self._add(node, left)
+            blocks.append(block)
+            left = block.left
+        found = self._parts[root, spec] = Part(
+            blocks=tuple(blocks),
+            macs=sum(block.macs for block in blocks),
+            params=sum(block.params for block in blocks),
+            peak_bytes=max((block.peak_bytes for block in blocks), default=0),
+            weight_bytes=sum(block.weight_bytes for block in blocks),
+            left=left,
+        )
+        return found
 
     def _add(self, node: Node, spec: TensorSpec) -> BlockCost:
         left = flow(node, spec)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from hwprofile.blocks import BlockTable, Costs
+from hwprofile.estimate import Estimate
 from nas.trial import Trial
 from predictors.base import Predictor
 from predictors.entropy import EntropyPredictor
@@ -100,7 +101,7 @@ class Evaluator:
         Raises:
             PredictorFault: the quality predictor does not do what it must.
         """
-        checked = [self.check(first + i, a) for i, a in enumerate(architectures)]
+        checked = self._checked(first, architectures)
         scores = self._scores([t.architecture for t in checked if t.status != "failed"])
         trials = [self._scored(trial, scores) for trial in checked]
         if self.judge is None:
@@ -113,14 +114,29 @@ class Evaluator:
 
     def check(self, number: int, architecture: Architecture) -> Trial:
         """The trial of a candidate as far as its costs tell: not yet scored."""
-        try:
-            costs = self.costs(architecture)
-            self._keeps_promise(costs)
-        except ShapeError as fault:
-            return Trial(
-                number=number, architecture=architecture, status="failed", reason=str(fault)
-            )
-        latency = self.latency.latency(costs)
+        (trial,) = self._checked(number, [architecture])
+        return trial
+
+    def _checked(self, first: int, architectures: Sequence[Architecture]) -> list[Trial]:
+        traced: dict[int, Costs] = {}
+        trials: dict[int, Trial] = {}
+        for number, architecture in enumerate(architectures, start=first):
+            try:
+                costs = self.costs(architecture)
+                self._keeps_promise(costs)
+                traced[number] = costs
+            except ShapeError as fault:
+                trials[number] = Trial(
+                    number=number, architecture=architecture, status="failed", reason=str(fault)
+                )
+        latencies = self.latency.latencies(list(traced.values()))
+        for (number, costs), latency in zip(traced.items(), latencies, strict=True):
+            trials[number] = self._trial(number, architectures[number - first], costs, latency)
+        return [trials[number] for number in sorted(trials)]
+
+    def _trial(
+        self, number: int, architecture: Architecture, costs: Costs, latency: Estimate
+    ) -> Trial:
         values = {
             "latency_ms": latency.value,
             "low_ms": latency.low,

@@ -19,7 +19,7 @@ from hwprofile.trace import trace
 from nas.export.source_of import design_of
 from nas.plugins import PluginError, load
 from nas.usage import UsageError
-from predictors.latency import PricedKernel, added, priced, sums_of
+from predictors.latency import LatencyPredictor, PricedKernel, priced, sums_of
 from searchspace.shapes import image
 
 FORMAT, VERSION = "nas-prediction", 1
@@ -113,14 +113,22 @@ def _exported(
     root = design.architecture.root
     costs = table.costs(root)
     names = block_names(root, spec)
-    blocks = [
-        [replace(kernel, path=f"{name}.{kernel.path}".rstrip(".")) for kernel in block.kernels]
+    kernels = [
+        replace(kernel, path=f"{name}.{kernel.path}".rstrip("."))
         for name, block in zip(names, costs.blocks, strict=True)
+        for kernel in block.kernels
     ]
     counts = (costs.macs, costs.params, costs.peak_bytes)
     shapes = ((batch, *spec.shape),)
-    found = _record(target, shapes, precision, counts, blocks)
-    return {**found, "input": list(spec.shape), "key": design.architecture.key}
+    found = _record(target, shapes, precision, counts, kernels)
+    total = LatencyPredictor(target).latency(costs)  # to the last digit what a search says
+    return found | {
+        "latency_ms": total.value,
+        "low_ms": total.low,
+        "high_ms": total.high,
+        "input": list(spec.shape),
+        "key": design.architecture.key,
+    }
 
 
 def _check_scheme(target: Target, precision: str) -> None:
@@ -136,7 +144,7 @@ def _traced(
     record = trace(module, *shapes)
     size = 4 if precision in ("fp32", "tf32") else 2
     counts = (record.macs // batch, record.param_count, peak_bytes(record, size))
-    found = _record(target, shapes, precision, counts, [launches(record, runtime, precision)])
+    found = _record(target, shapes, precision, counts, launches(record, runtime, precision))
     return {**found, "input": list(shapes[0][1:])}
 
 
@@ -145,12 +153,10 @@ def _record(
     shapes: Sequence[tuple[int, ...]],
     precision: str,
     counts: tuple[int, int, int],
-    blocks: Iterable[Sequence[Kernel]],
+    kernels: Iterable[Kernel],
 ) -> dict[str, Any]:
-    # Block by block, as a search adds up, so that both say the same to the last digit.
-    groups = [priced(target, kernels) for kernels in blocks]
-    launched = [kernel for group in groups for kernel in group]
-    sums = added([sums_of(group) for group in groups])
+    launched = priced(target, list(kernels))
+    sums = sums_of(launched)
     total = sums.total()
     macs, params, peak = counts
     unknown = sorted({k.kernel.detail for k in launched if is_unknown(k.kernel)})

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from hwprofile.blocks import BlockCost, Costs
+from hwprofile.blocks import BlockCost, Costs, Part
 from hwprofile.estimate import Estimate
 from hwprofile.kernel import Kernel
 from hwprofile.target import Target
@@ -49,24 +49,35 @@ class LatencyPredictor:
     def __init__(self, target: Target) -> None:
         self.target = target
         self._blocks: dict[BlockCost, Sums] = {}
+        self._parts: dict[Part, Sums] = {}
 
     def latency(self, costs: Costs) -> Estimate:
         """Latency of one forward pass, in milliseconds, with its range."""
-        blocks = self._blocks
-        parts = [blocks.get(block) or self._add(block) for block in costs.blocks]
-        return added(parts).total()
+        return self.sums(costs).total()
 
-    def host_bound(self, costs: Costs) -> bool:
-        """Whether the host takes longer than the device: its time is then the latency."""
-        sums = added([self._blocks.get(block) or self._add(block) for block in costs.blocks])
-        return sums.host > sums.value
+    def latencies(self, candidates: Sequence[Costs]) -> list[Estimate]:
+        """`latency` of many, whose new kernels the target prices all at once."""
+        new = {b: None for c in candidates for b in c.blocks if b not in self._blocks}
+        kernels = [kernel for block in new for kernel in block.kernels]
+        found = iter(priced(self.target, kernels))
+        for block in new:
+            self._blocks[block] = sums_of([next(found) for _ in block.kernels])
+        return [self.latency(costs) for costs in candidates]
+
+    def sums(self, costs: Costs) -> Sums:
+        """The device's and the host's time of one forward pass."""
+        known = self._parts
+        return added([known.get(part) or self._add(part) for part in costs.parts])
 
     def breakdown(self, costs: Costs) -> list[list[PricedKernel]]:
         """For every block its kernels with their prices, in the order they launch."""
         return [priced(self.target, block.kernels) for block in costs.blocks]
 
-    def _add(self, block: BlockCost) -> Sums:
-        found = self._blocks[block] = sums_of(priced(self.target, block.kernels))
+    def _add(self, part: Part) -> Sums:
+        for block in part.blocks:
+            if block not in self._blocks:
+                self._blocks[block] = sums_of(priced(self.target, block.kernels))
+        found = self._parts[part] = added([self._blocks[block] for block in part.blocks])
         return found
 
 

@@ -67,3 +67,11 @@ def test_a_faster_device_is_faster():
     costs = BlockTable(shipped().input, batch=64).costs(drawn(shipped(), 4).root)
     a100, h100 = (LatencyPredictor(get_target(name)).latency(costs) for name in ("a100", "h100"))
     assert h100.value < a100.value
+
+
+def test_many_at_once_are_what_each_is_by_itself():
+    grammar = shipped()
+    table = BlockTable(grammar.input)
+    candidates = [table.costs(drawn(grammar, seed).root) for seed in range(5)]
+    one_by_one = [LatencyPredictor(A100).latency(costs) for costs in candidates]
+    assert LatencyPredictor(A100).latencies(candidates) == one_by_one
