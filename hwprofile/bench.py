@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from hwprofile.clock import Timer, Timing
-from hwprofile.device import device_names, load_device
+from hwprofile.local import shipped_device
 from hwprofile.machine import Machine
 from kernels.bench_problem import BenchProblem
 from kernels.catalogue import load_operation
@@ -80,13 +80,9 @@ def limits_of(machine: Machine, device: torch.device, timer: Timer) -> Limits:
     what the device could.
     """
     if machine.kind == "cuda":
-        names = set(machine.device.split()) - {"NVIDIA", "Tesla", "HBM3"}
-        for name in device_names():
-            found = load_device(name)
-            if found.capability == machine.instructions and names <= set(found.title.split()):
-                return Limits(
-                    gbps=found.dram_gbps, tflops=dict(found.peak_tflops), source=found.source
-                )
+        found = shipped_device(machine)
+        if found is not None:
+            return Limits(gbps=found.dram_gbps, tflops=dict(found.peak_tflops), source=found.source)
     return _measured(device, timer)
 
 
