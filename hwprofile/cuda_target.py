@@ -45,7 +45,8 @@ class CudaTarget(Target):
 
     def __post_init__(self) -> None:
         self.name = self.device.name
-        self.schemes = self.device.schemes
+        tf32 = ("tf32",) if "tf32" in self.device.peak_tflops else ()
+        self.schemes = (*self.device.schemes, *tf32)
         self.ranges = {key: spread.ends(self.coverage) for key, spread in self.spreads.items()}
         """Ends over the value, by key of `Priced`, at the coverage asked for."""
         self.network_ranges = dict(self.ranges) | {

@@ -1,6 +1,7 @@
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,12 @@ def test_pricing_imports_no_heavy_package() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_tf32_is_a_scheme_where_the_device_multiplies_in_it():
+    kernel = Kernel(op="gemm", scheme="tf32", m=4096, n=4096, k=4096)
+    a100 = get_target("a100")
+    assert "tf32" in a100.schemes
+    times = [a100.price(replace(kernel, scheme=s)).value for s in ("fp16", "tf32", "fp32")]
+    assert times == sorted(times)
+    assert "tf32" not in get_target("t4").schemes
