@@ -15,6 +15,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from hwprofile.constants import constants
 from hwprofile.conv_fp32 import ConvShape, conv_us
 from hwprofile.cuda_target import CudaTarget
@@ -110,7 +112,7 @@ class AloneModel:
     @staticmethod
     def serves(target: CudaTarget) -> bool:
         """Whether operators were timed alone on this target's device."""
-        return any(key.startswith("alone.") for key in target.ranges)
+        return any(key.startswith("alone.") for key in target.spreads)
 
     def knows(self, op: str) -> bool:
         """Whether `op` is an operator of a stream of elements or rows with constants."""
@@ -148,8 +150,8 @@ class AloneModel:
     ) -> Estimate:
         trees = self._target.corrections.get(key)
         if trees is not None and not borrowed:
-            time_us *= math.exp(trees(features))
-        low, high = self._target.ranges[key]
+            time_us *= math.exp(trees(np.array([features]))[0])
+        low, high = self._target.ends(key, time_us)
         if borrowed:
             # No rows of this operator: as wide as for a device without rows.
             low, high = min(low, 0.62), max(high, 1.6)

@@ -1,7 +1,8 @@
-"""Time of one matrix product: the best of a menu of tiles and splits, by tiles and waves.
+"""Time of matrix products: the best of a menu of tiles and splits, by tiles and waves.
 
 Legend: `m`, `n`, `k` product; `bm`, `bn` tile; CTA = one thread block = one output tile (or one
-part of its sum, when `k` is split). Times are microseconds.
+part of its sum, when `k` is split). Times are microseconds, latencies of the chip are cycles of its
+boost clock: what a launch, a step or a tile takes is nearly the same count on every device.
 
 For one candidate (tile, split s):
 
@@ -9,21 +10,33 @@ For one candidate (tile, split s):
     waves   = CTAs that the busiest SM runs one after another, `resident` at a time
     compute = waves · steps · max(tile work / SM rate, latency of one step)
     l2      = bytes that all CTAs load / L2 bandwidth
-    dram    = bytes moved once / (DRAM bandwidth, less while few CTAs are in flight)
+    dram    = bytes moved once, but for those that L2 kept / (DRAM bandwidth, less while few CTAs
+              are in flight)
     time    = floor + ramp + (compute^p + l2^p + dram^p)^(1/p) + split reduction
 
 and the library is taken to run the cheapest candidate. The p-norm stands for imperfect overlap.
+All functions work on arrays `[products]` at once.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
 
 K_STEP = 32
 """Length of the sum between two barriers of a tensor-core main loop, in elements of 16 bits."""
 
-TILES: tuple[tuple[int, int, int], ...] = (
+SETS = 6
+"""Sets of operands that take turns in the published tables: what of all of them stays in L2 is not
+read from DRAM again."""
+
+Menu = tuple[tuple[int, int, int], ...]
+
+TILES: Menu = (
     # rows, columns, CTAs resident on one SM: what registers and shared memory of sm_80 allow.
     (256, 128, 1),
     (128, 256, 1),
@@ -40,7 +53,7 @@ TILES: tuple[tuple[int, int, int], ...] = (
 """The menu: shapes that CUTLASS and cuBLAS ship for tensor cores of sm_80."""
 
 
-SIMT_TILES: tuple[tuple[int, int, int], ...] = (
+SIMT_TILES: Menu = (
     (128, 128, 2),
     (128, 64, 3),
     (64, 64, 4),
@@ -54,31 +67,35 @@ SIMT_TILES: tuple[tuple[int, int, int], ...] = (
 class GemmConstants:
     """What the wave model cannot read from a datasheet; fitted, see `benchmarks/latency/fit.py`."""
 
-    floor_us: float
-    """Time of a launch that does nothing, in a CUDA graph."""
-    ramp_us: float
+    floor_cycles: float
+    """A launch that does nothing, in a CUDA graph."""
+    ramp_cycles: float
     """Filling the first pipeline stages and draining the last tile; tiled products only."""
     compute_efficiency: float
     """Rate of an endless main loop on an endless tile, as a share of the published peak. It may
     pass one: no tile of the menu is endless, and `tile_half` takes its part from all of them."""
     tile_half: float
     """Tile intensity bm·bn/(bm+bn), in elements, at which half of that rate is reached."""
-    step_us: float
-    """Shortest time of one step of the main loop, whatever the tile."""
-    tile_us: float
-    """Time between two tiles on one SM: epilogue and start of the next."""
+    step_cycles: float
+    """Shortest step of the main loop, whatever the tile."""
+    tile_cycles: float
+    """Between two tiles on one SM: epilogue and start of the next."""
     l2_efficiency: float
     """Share of the nominal L2 bandwidth reached."""
     dram_efficiency: float
     """Share of the published DRAM bandwidth reached with all SMs loading."""
     dram_half: float
     """CTAs in flight per SM at which half of the reachable bandwidth is reached."""
-    split_us: float
-    """Extra time of a split sum: the second pass or the semaphore."""
-    vector_k_us: float
-    """Time per 1,024 elements of one row's walk along `k` in a matrix-vector kernel."""
+    split_cycles: float
+    """Second pass that adds the parts of a split sum."""
+    vector_cycles: float
+    """Walk along 1,024 elements of the sum in a matrix-vector kernel."""
     overlap: float
     """Exponent p of the norm; infinity would be perfect overlap."""
+    l2_share: float
+    """Size of the `SETS`, as a share of the L2 cache, at which half of their bytes stay in it."""
+    l2_slope: float
+    """How sharply the rest goes to DRAM with their size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +104,12 @@ class GemmLimits:
 
     sms: int
     """Streaming multiprocessors."""
+    cycles_per_us: float
+    """Boost clock in MHz."""
     macs_per_us: float
     """Multiply-adds per microsecond of the whole device, at the published peak."""
+    l2_bytes: float
+    """Size of the L2 cache."""
     l2_bytes_per_us: float
     """Nominal L2 bandwidth."""
     dram_bytes_per_us: float
@@ -104,211 +125,162 @@ class GemmLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GemmPlan:
-    """The cheapest candidate and its parts, in microseconds."""
+class GemmPlans:
+    """The cheapest candidate of each product and its parts, in microseconds; all `[products]`."""
 
-    time_us: float
+    time_us: Array
     """Predicted time."""
-    compute_us: float
+    compute_us: Array
     """Main loops."""
-    l2_us: float
+    l2_us: Array
     """Loads of all CTAs from L2."""
-    dram_us: float
+    dram_us: Array
     """Bytes moved once."""
-    bm: int
+    bm: Array
     """Tile rows; 1 for the vector path."""
-    bn: int
+    bn: Array
     """Tile columns; 1 for the vector path."""
-    split: int
+    resident: Array
+    """CTAs that fit on one SM at once."""
+    split: Array
     """Parts of the sum."""
-    ctas: int
+    ctas: Array
     """Thread blocks launched."""
-    runner_up_us: float
+    runner_up_us: Array
     """Time of the second-best tile: how much the choice matters."""
+    sets_bytes: Array
+    """Bytes of the `SETS` of operands."""
 
 
-def plan_gemm(
-    m: int,
-    n: int,
-    k: int,
-    groups: int,
+def plan_gemms(
+    m: Array,
+    n: Array,
+    k: Array,
+    groups: Array,
     limits: GemmLimits,
     constants: GemmConstants,
-    extra_bytes: float = 0.0,
-    menu: tuple[tuple[int, int, int], ...] = TILES,
-) -> GemmPlan:
+    extra_bytes: Array | float = 0.0,
+    menu: Menu = TILES,
+) -> GemmPlans:
     """Chooses the cheapest tile and split of `groups` products `[m, k] · [k, n]`.
 
     Args:
-        m: rows of one product.
-        n: columns of one product.
-        k: length of the sum.
-        groups: independent products in the launch.
+        m: rows of one product `[products]`.
+        n: columns of one product `[products]`.
+        k: length of the sum `[products]`.
+        groups: independent products in the launch `[products]`.
         limits: the device's rates for the scheme.
         constants: the fitted constants.
         extra_bytes: DRAM bytes of fused operands, or negative where the activation is smaller
-            than `m · k` because a convolution reads it `taps` times.
+            than `m · k` because a convolution reads it `taps` times `[products]`.
         menu: tiles as `(rows, columns, CTAs resident on one SM)`, at least two.
 
     Returns:
-        The plan with the lowest time.
+        The plans with the lowest time.
     """
     if limits.tensor_cores:
-        n, k = -(-n // 8) * 8, -(-k // 8) * 8
-    c = constants
-    p = c.overlap
-    sms = limits.sms
-    dram_bytes = groups * (
-        m * k * limits.act_bytes + k * n * limits.weight_bytes + m * n * limits.out_bytes
-    )
-    dram_bytes = max(dram_bytes + extra_bytes, groups * m * n * limits.out_bytes)
-    dram_full = dram_bytes / (limits.dram_bytes_per_us * c.dram_efficiency)
+        n, k = np.ceil(n / 8) * 8, np.ceil(k / 8) * 8
+    c, p, sms, per_us = constants, constants.overlap, limits.sms, limits.cycles_per_us
+    written = groups * m * n * limits.out_bytes
+    moved = groups * (m * k * limits.act_bytes + k * n * limits.weight_bytes) + written
+    moved = np.maximum(moved + extra_bytes, written)
+    sets = SETS * (moved - written) + written
+    # Logistic in the logarithm of size: half of the bytes stay at `l2_share` of the cache.
+    missed = 1.0 / (1.0 + (c.l2_share * limits.l2_bytes / sets) ** c.l2_slope)
+    dram_full = moved * missed / (limits.dram_bytes_per_us * c.dram_efficiency)
+
+    # [products, tiles, splits]
+    bm, bn, resident = np.array(menu, dtype=float).T[:, None, :, None]
+    rows, columns, length = (x[:, None, None] for x in (m, n, k))
+    tiles = np.ceil(rows / bm) * np.ceil(columns / bn) * groups[:, None, None]
+    slots = sms * resident
+    split = _splits(tiles, length, slots)
+    ctas = tiles * split
+    part = np.ceil(length / split)
+    per_sm = np.ceil(ctas / sms)
+    together = np.minimum(per_sm, resident)
     sm_rate = limits.macs_per_us * c.compute_efficiency / sms
-    l2_rate = limits.l2_bytes_per_us * c.l2_efficiency
-    if m == 1 and groups == 1:
-        # One row: a matrix-vector kernel streams the weights and has no pipeline to fill.
-        return _vector_plan(dram_full, n, k, limits, c)
-    # Local names: this loop runs once for every new kernel of a search.
-    act, weight, partial = limits.act_bytes, limits.weight_bytes, 8.0 * groups * m * n
-    step_us, tile_us, split_us, tile_half = c.step_us, c.tile_us, c.split_us, c.tile_half
-    root, thin = 1.0 / p, c.dram_half * sms
-    best, second = math.inf, math.inf
-    chosen = (0.0, 0.0, 0.0, 0, 0, 1, 1)
-    for bm, bn, resident in menu:
-        tiles = -(-m // bm) * -(-n // bn) * groups
-        slots = sms * resident
-        work = bm * bn
-        step_work = K_STEP * (work + tile_half * (bm + bn)) / sm_rate
-        row_bytes = (bm if bm < m else m) * act + (bn if bn < n else n) * weight
-        tile_best = math.inf
-        for split in _splits(tiles, k, slots) if tiles + tiles <= slots else (1,):
-            ctas = tiles * split
-            part = -(-k // split)
-            per_sm = -(-ctas // sms)
-            together = per_sm if per_sm < resident else resident
-            step = together * step_work
-            if step < step_us:
-                step = step_us
-            compute = -(-per_sm // together) * (-(-part // K_STEP) * step + tile_us)
-            limit = tile_best if tile_best < second else second
-            if compute >= limit:
-                continue  # the norm is never below its largest term
-            loads = ctas * part * row_bytes
-            extra = 0.0
-            if split > 1:
-                # Partial sums are written in fp32 and read again; they stay in L2.
-                loads += partial * split
-                extra = split_us
-            l2 = loads / l2_rate
-            dram = dram_full * (1.0 + thin / (ctas if ctas < slots else slots))
-            if l2 + extra >= limit or dram + extra >= limit:
-                continue
-            time = (compute**p + l2**p + dram**p) ** root + extra
-            if time < tile_best:
-                tile_best = time
-                if time < best:
-                    candidate = (compute, l2, dram, bm, bn, split, ctas)
-        if tile_best < best:
-            best, second, chosen = tile_best, best, candidate
-        elif tile_best < second:
-            second = tile_best
-    compute, l2, dram, bm, bn, split, ctas = chosen
-    fixed = c.floor_us + c.ramp_us
-    return GemmPlan(
-        time_us=fixed + best,
-        compute_us=compute,
-        l2_us=l2,
-        dram_us=dram,
-        bm=bm,
-        bn=bn,
-        split=split,
-        ctas=ctas,
-        runner_up_us=fixed + second,
+    work_us = K_STEP * (bm * bn + c.tile_half * (bm + bn)) / sm_rate
+    step_us = np.maximum(together * work_us, c.step_cycles / per_us)
+    steps = np.ceil(part / K_STEP)
+    compute = np.ceil(per_sm / together) * (steps * step_us + c.tile_cycles / per_us)
+    row_bytes = np.minimum(bm, rows) * limits.act_bytes
+    row_bytes = row_bytes + np.minimum(bn, columns) * limits.weight_bytes
+    # Partial sums are written in fp32 and read again; they stay in L2.
+    partial = np.where(split > 1, 8.0 * split * (groups * m * n)[:, None, None], 0.0)
+    l2 = (ctas * part * row_bytes + partial) / (limits.l2_bytes_per_us * c.l2_efficiency)
+    dram = dram_full[:, None, None] * (1.0 + c.dram_half * sms / np.minimum(ctas, slots))
+    time = (compute**p + l2**p + dram**p) ** (1.0 / p)
+    time = time + np.where(split > 1, c.split_cycles / per_us, 0.0)
+
+    by_tile = time.min(axis=2)
+    tile = by_tile.argmin(axis=1)
+    every = np.arange(len(m))
+    place = (every, tile, time[every, tile].argmin(axis=1))
+    fixed = (c.floor_cycles + c.ramp_cycles) / per_us
+    chosen = GemmPlans(
+        time_us=fixed + time[place],
+        compute_us=compute[place],
+        l2_us=l2[place],
+        dram_us=dram[place],
+        bm=bm[0, tile, 0],
+        bn=bn[0, tile, 0],
+        resident=resident[0, tile, 0],
+        split=split[place],
+        ctas=ctas[place],
+        runner_up_us=fixed + np.partition(by_tile, 1, axis=1)[:, 1],
+        sets_bytes=sets,
+    )
+    # One row: a matrix-vector kernel streams the weights and has no pipeline to fill.
+    vector = (m == 1) & (groups == 1)
+    return _with_vectors(chosen, vector, dram_full, n, k, limits, c) if vector.any() else chosen
+
+
+def _splits(tiles: Array, length: Array, slots: Array) -> Array:
+    """Splits of the sum worth a try `[products, tiles, 3]`: none, and what fills the device."""
+    fill = np.minimum(np.floor(slots / tiles), np.floor(length / 128))
+    fill = np.where(2 * tiles <= slots, np.maximum(fill, 1.0), 1.0)
+    half = np.where(fill >= 4, np.floor(fill / 2), 1.0)
+    return np.concatenate([np.ones_like(fill), half, fill], axis=2)
+
+
+def _with_vectors(
+    plans: GemmPlans,
+    vector: NDArray[np.bool_],
+    dram_us: Array,
+    n: Array,
+    k: Array,
+    limits: GemmLimits,
+    constants: GemmConstants,
+) -> GemmPlans:
+    """`plans` with matrix-vector products where `vector`: bytes, less while few rows in flight."""
+    c, per_us = constants, limits.cycles_per_us
+    ctas = np.ceil(n / 8)
+    in_flight = np.minimum(ctas, limits.sms * 4) / limits.sms
+    walk = c.vector_cycles / per_us * k / 1024.0
+    dram = dram_us * (1.0 + c.dram_half / in_flight)
+    time = c.floor_cycles / per_us + (dram**c.overlap + walk**c.overlap) ** (1.0 / c.overlap)
+    return GemmPlans(
+        time_us=np.where(vector, time, plans.time_us),
+        compute_us=np.where(vector, walk, plans.compute_us),
+        l2_us=np.where(vector, 0.0, plans.l2_us),
+        dram_us=np.where(vector, dram, plans.dram_us),
+        bm=np.where(vector, 1.0, plans.bm),
+        bn=np.where(vector, 1.0, plans.bn),
+        resident=np.where(vector, 1.0, plans.resident),
+        split=np.where(vector, 1.0, plans.split),
+        ctas=np.where(vector, ctas, plans.ctas),
+        runner_up_us=np.where(vector, time, plans.runner_up_us),
+        sets_bytes=plans.sets_bytes,
     )
 
 
-def extra_us(plan: GemmPlan, share: float, overlap: float) -> float:
-    """Time that the plan gains or loses when its DRAM bytes grow by `share` of themselves.
+def extra_us(plans: GemmPlans, share: Array, overlap: float) -> Array:
+    """Time `[products]` that plans gain or lose when DRAM bytes grow by `share` of themselves.
 
     The tile stays: fused operands come and go in the epilogue of the tile that was chosen.
     """
-    others = plan.compute_us**overlap + plan.l2_us**overlap
-    before = (others + plan.dram_us**overlap) ** (1.0 / overlap)
-    after = (others + (plan.dram_us * max(1.0 + share, 0.0)) ** overlap) ** (1.0 / overlap)
-    return float(after - before)
-
-
-def _vector_plan(
-    dram_us: float, n: int, k: int, limits: GemmLimits, constants: GemmConstants
-) -> GemmPlan:
-    """The plan of a matrix-vector product: bytes, less while few rows are in flight."""
-    ctas = -(-n // 8)
-    in_flight = min(ctas, limits.sms * 4) / limits.sms
-    walk = constants.vector_k_us * k / 1024.0
-    dram = dram_us * (1.0 + constants.dram_half / in_flight)
-    time = constants.floor_us + (dram**constants.overlap + walk**constants.overlap) ** (
-        1.0 / constants.overlap
-    )
-    return GemmPlan(
-        time_us=time,
-        compute_us=walk,
-        l2_us=0.0,
-        dram_us=dram,
-        bm=1,
-        bn=1,
-        split=1,
-        ctas=ctas,
-        runner_up_us=time,
-    )
-
-
-def _splits(tiles: int, k: int, slots: int) -> tuple[int, ...]:
-    """Splits of the sum worth a try: none, and the one that fills the device once."""
-    fill = min(slots // tiles, k // 128)
-    if fill < 2:
-        return (1,)
-    if fill < 4:
-        return (1, fill)
-    return (1, fill // 2, fill)
-
-
-_FILL_TILES = ((256, 128), (128, 256), (128, 128), (128, 64), (64, 64))
-
-FEATURES: tuple[str, ...] = (
-    *("log_m", "log_n", "log_k", "log_time", "log_compute", "log_l2", "log_dram"),
-    *("tile_rows", "tile_columns", "split", "log_ctas", "wave_fill", "runner_up"),
-    *(f"fill_{bm}x{bn}" for bm, bn in _FILL_TILES),
-    *("row_fill", "log_outputs", "log_weights", "log_inputs"),
-)
-"""Names of `gemm_features`, in order. Logarithms are to base 2."""
-
-
-def gemm_features(m: int, n: int, k: int, plan: GemmPlan, sms: int) -> tuple[float, ...]:
-    """What a learned correction of `plan` sees: sizes, the plan's parts, and fills of tiles."""
-    log_m, log_n, log_k = math.log2(m), math.log2(n), math.log2(k)
-    waves = plan.ctas / sms
-    fills = []
-    for bm, bn in _FILL_TILES:
-        tiles = -(-m // bm) * -(-n // bn)
-        fills.append(m * n / (bm * bn * sms * -(-tiles // sms)))
-    return (
-        log_m,
-        log_n,
-        log_k,
-        math.log2(plan.time_us),
-        # A tenth of a microsecond keeps the logarithm of a part that is absent finite.
-        math.log2(plan.compute_us + 0.1),
-        math.log2(plan.l2_us + 0.1),
-        math.log2(plan.dram_us + 0.1),
-        float(plan.bm),
-        float(plan.bn),
-        float(plan.split),
-        math.log2(plan.ctas),
-        waves / math.ceil(waves),
-        plan.runner_up_us / plan.time_us,
-        *fills,
-        m / (128.0 * -(-m // 128)),
-        log_m + log_n,
-        log_n + log_k,
-        log_m + log_k,
-    )
+    others = plans.compute_us**overlap + plans.l2_us**overlap
+    before = (others + plans.dram_us**overlap) ** (1.0 / overlap)
+    grown = plans.dram_us * np.maximum(1.0 + share, 0.0)
+    return np.asarray((others + grown**overlap) ** (1.0 / overlap) - before)

@@ -8,73 +8,44 @@ A kernel is priced as rows of its kind were timed. Products are priced as in a C
 element-wise, norm, soft-max and convolution rows were published for eager launches on A100 PCIe
 boards: on `a100` they include the host's launch path, and a column `device` may name the board. On
 other targets, and in other schemes, they are priced as in a CUDA graph.
+
+A column `backend` may say `triton`: norms are then priced as one Triton launch that `do_bench`
+times, as `rope`, `swiglu`, `geglu` (the whole gated MLP) and `cross_entropy` always are. Those rows
+take `b` tokens of `h` features (of `h` classes for `cross_entropy`, whose published rows are fp32),
+and a column `mode` may say `forward` (so without it), `backward` or `full`.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hwprofile.alone import READS, AloneModel
-from hwprofile.conv_fp32 import ConvShape
+from hwprofile.alone import AloneModel
 from hwprofile.cuda_target import CudaTarget
 from hwprofile.estimate import Estimate
-from hwprofile.kernel import SCHEMES, SOFTMAX_FLOPS, Kernel
+from hwprofile.kernel import FLOAT_BYTES, SCHEMES, Kernel
+from hwprofile.kernel_rows import (
+    CONVS,
+    OPS,
+    ROWWISE,
+    SIZES,
+    TORCH_OPS,
+    KernelTableError,
+    conv_shape,
+    kernel_of,
+)
 from hwprofile.target import Target
+from hwprofile.triton_alone import FORWARD_ALONE, MODES, TritonModel
+from hwprofile.triton_alone import OPS as TRITON_OPS
 
 ADDED = ("predicted_ms", "low_ms", "high_ms")
 """Columns that pricing adds."""
-
-_PRODUCTS = ("gemm", "linear", "matmul", "bmm")
-_CONVS = ("conv2d", "conv", "depthwise_conv2d")
-_ROWWISE = {
-    "layer_norm": "layer_norm",
-    "ln": "layer_norm",
-    "rms_norm": "rms_norm",
-    "softmax": "softmax",
-}
-_POOLS = ("max_pool2d", "avg_pool2d")
-_WHOLE = ("attention", "global_avg_pool2d")
-_BINARY = ("add", "sub", "mul", "div", "pow")
-_UNARY = (
-    *("addu", "subu", "mulu", "divu", "powu"),
-    *("relu", "leaky_relu", "gelu", "tanh", "silu", "sigmoid", "exp", "sqrt", "hardswish"),
-)
-OPS: tuple[str, ...] = (*_PRODUCTS, *_CONVS, *_BINARY, *_UNARY, *_ROWWISE, *_POOLS, *_WHOLE)
-"""Operators that a table may name. `add` takes two tensors, `addu` a tensor and a number."""
-
-SIZES: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(_PRODUCTS, ("m", "n", "k")),
-    "bmm": ("b", "m", "n", "k"),
-    **dict.fromkeys(
-        ("conv2d", "conv"),
-        ("b", "input_channel", "output_channel", "kernel_size", "input_size", "stride", "padding"),
-    ),
-    **dict.fromkeys(
-        ("depthwise_conv2d", *_POOLS),
-        ("b", "input_channel", "kernel_size", "input_size", "stride", "padding"),
-    ),
-    **dict.fromkeys((*_BINARY, *_UNARY, *_ROWWISE), ("b", "h")),
-    "attention": ("b", "m", "n", "k"),
-    "global_avg_pool2d": ("b", "input_channel", "input_size"),
-}
-"""Columns of sizes by operator: `[b, h]` elements, or `b` rows of `h`; square images; attention of
-`m` queries of `n` features over `k` keys in each of `b` heads."""
-
-_ELEMENT_BYTES = {"fp32": 4, "tf32": 4}
-# Operations an element, where arithmetic may bind: the measured rates of `pow` and `powu` on A100
-# at a quarter of the fp32 peak. Others stream bytes first.
-_FLOPS = {"pow": 35, "powu": 26}
-
-
-class KernelTableError(ValueError):
-    """A table that cannot be read or priced."""
 
 
 def price_table(source: Path, out: Path, target: Target) -> int:
@@ -107,15 +78,16 @@ def price_table(source: Path, out: Path, target: Target) -> int:
                 f"{', '.join(table.column_names) or 'none'}: add it"
             )
     pricer = _Pricer(target)
-    estimates = []
+    found = []
     # Counted as people count in the file: the first row after the header is row 1.
     columns = {name: table[name].to_pylist() for name in table.column_names}
     for index in range(table.num_rows):
         row = {name: values[index] for name, values in columns.items()}
         try:
-            estimates.append(pricer.price(row))
+            found.append(pricer.price(row))
         except KernelTableError as error:
             raise KernelTableError(f"{source}, row {index + 1}: {error}") from None
+    estimates = _priced(found, target)
     kept = [name for name in table.column_names if name not in ADDED]
     result = table.select(kept)
     for name, part in zip(ADDED, ("value", "low", "high"), strict=True):
@@ -130,17 +102,30 @@ def price_table(source: Path, out: Path, target: Target) -> int:
     return int(table.num_rows)
 
 
+def _priced(found: Sequence[Estimate | Kernel], target: Target) -> list[Estimate]:
+    """Estimates, those of kernels all at once."""
+    kernels = list(dict.fromkeys(x for x in found if isinstance(x, Kernel)))
+    try:
+        prices = dict(zip(kernels, target.alone_all(kernels), strict=True))
+    except ValueError as error:
+        raise KernelTableError(str(error)) from error
+    return [prices[x] if isinstance(x, Kernel) else x for x in found]
+
+
 class _Pricer:
-    """Prices rows; equal rows once."""
+    """Prices rows, equal ones once; a kernel without its price where the target has the price."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._alone = None
-        if isinstance(target, CudaTarget) and AloneModel.serves(target):
-            self._alone = AloneModel(target)
-        self._known: dict[tuple[object, ...], Estimate] = {}
+        self._triton = None
+        if isinstance(target, CudaTarget):
+            self._triton = TritonModel(target)
+            if AloneModel.serves(target):
+                self._alone = AloneModel(target)
+        self._known: dict[tuple[object, ...], Estimate | Kernel] = {}
 
-    def price(self, row: Mapping[str, Any]) -> Estimate:
+    def price(self, row: Mapping[str, Any]) -> Estimate | Kernel:
         op, scheme = str(row["op"]).strip().lower(), str(row["scheme"]).strip().lower()
         if op not in SIZES:
             raise KernelTableError(f"op must be one of {', '.join(OPS)}; got {row['op']!r}")
@@ -153,160 +138,53 @@ class _Pricer:
         if op == "bmm":
             sizes["groups"] *= sizes.pop("b")
         board = str(row["device"]) if _given(row, "device") else None
-        key = (op, scheme, board, *sizes.values())
+        mode = _triton_mode(row, op)
+        key = (op, scheme, board, mode, *sizes.values())
         estimate = self._known.get(key)
         if estimate is None:
-            estimate = self._known[key] = self._price(op, scheme, sizes, board)
+            if mode is None:
+                estimate = self._price(op, scheme, sizes, board)
+            else:
+                estimate = self._triton_price(op, scheme, mode, sizes)
+            self._known[key] = estimate
         return estimate
 
-    def _price(self, op: str, scheme: str, sizes: dict[str, int], board: str | None) -> Estimate:
+    def _triton_price(self, op: str, scheme: str, mode: str, sizes: dict[str, int]) -> Estimate:
+        if self._triton is None:
+            raise KernelTableError(f"{op} is a Triton kernel: price it on a CUDA device")
+        if scheme not in FLOAT_BYTES:
+            raise KernelTableError(
+                f"a Triton {op} has a float scheme, one of {', '.join(FLOAT_BYTES)}; got {scheme!r}"
+            )
+        if mode != "forward" and op in FORWARD_ALONE:
+            raise KernelTableError(f"of {op} the mode forward alone is priced; got {mode!r}")
+        return self._triton.estimate(op, scheme, mode, sizes)
+
+    def _price(
+        self, op: str, scheme: str, sizes: dict[str, int], board: str | None
+    ) -> Estimate | Kernel:
         alone = self._alone if scheme == "fp32" else None
-        if alone is not None and op in ("conv", "conv2d"):
-            return alone.conv(_conv_shape(op, sizes))
-        if alone is not None and alone.knows(_ROWWISE.get(op, op)):
-            return alone.stream(_ROWWISE.get(op, op), sizes["b"], sizes["h"], board)
-        return self._target.alone(kernel_of(op, scheme, sizes))
+        if alone is not None and op in CONVS[:2]:
+            return alone.conv(conv_shape(op, sizes))
+        if alone is not None and alone.knows(ROWWISE.get(op, op)):
+            return alone.stream(ROWWISE.get(op, op), sizes["b"], sizes["h"], board)
+        return kernel_of(op, scheme, sizes)
 
 
-def kernel_of(op: str, scheme: str, sizes: Mapping[str, int]) -> Kernel:
-    """The launch that a row stands for.
-
-    Args:
-        op: one of `OPS`.
-        scheme: one of `SCHEMES`.
-        sizes: those of `SIZES[op]`, and `groups`: of a `bmm` with `b` multiplied in.
-
-    Raises:
-        KernelTableError: the sizes of a convolution or pool do not go together.
-    """
-    if op in _PRODUCTS:
-        return _product(op, scheme, sizes)
-    if op == "attention":
-        return _attention(scheme, sizes)
-    if op == "global_avg_pool2d":
-        return _reduction(scheme, sizes)
-    if op in _POOLS:
-        return _pool(scheme, _conv_shape(op, sizes))
-    if op in _CONVS:
-        return _convolution(scheme, _conv_shape(op, sizes))
-    return _stream(_ROWWISE.get(op, op), scheme, sizes["b"], sizes["h"])
-
-
-def _product(op: str, scheme: str, sizes: Mapping[str, int]) -> Kernel:
-    m, n, k, groups = (sizes[name] for name in ("m", "n", "k", "groups"))
-    flops = 2 * m * n * k * groups
-    # No bytes given: the model counts those of a plain product itself.
-    return Kernel(op="gemm", scheme=scheme, m=m, n=n, k=k, groups=groups, flops=flops, detail=op)
-
-
-def _conv_shape(op: str, sizes: Mapping[str, int]) -> ConvShape:
-    c_in = sizes["input_channel"]
-    c_out = sizes.get("output_channel", c_in)
-    groups = c_in if op == "depthwise_conv2d" else sizes["groups"]
-    if c_in % groups or c_out % groups:
+def _triton_mode(row: Mapping[str, Any], op: str) -> str | None:
+    """The pass that a row of a Triton kernel times; None for other rows."""
+    backend = str(row["backend"]).strip().lower() if _given(row, "backend") else ""
+    if op in TORCH_OPS and backend in ("", "torch"):
+        return None
+    if op not in TRITON_OPS or backend not in ("", "triton"):
         raise KernelTableError(
-            f"groups must divide input_channel and output_channel; got {groups}, {c_in}, {c_out}"
+            f"backend must be torch, or triton for {', '.join(TRITON_OPS)}; got {backend!r} "
+            f"for {op}"
         )
-    shape = ConvShape(
-        batch=sizes["b"],
-        size=sizes["input_size"],
-        c_in=c_in,
-        c_out=c_out,
-        kernel=sizes["kernel_size"],
-        stride=sizes["stride"],
-        padding=sizes["padding"],
-        groups=groups,
-    )
-    if shape.size + 2 * shape.padding < shape.kernel:
-        raise KernelTableError(
-            "kernel_size must fit into input_size + 2 * padding; got "
-            f"{shape.kernel}, {shape.size} and {shape.padding}"
-        )
-    return shape
-
-
-def _convolution(scheme: str, shape: ConvShape) -> Kernel:
-    width = _ELEMENT_BYTES.get(scheme, 2)
-    out = shape.batch * shape.out_size**2
-    k = shape.c_in // shape.groups * shape.kernel**2
-    weight_bits = {"fp32": 32, "tf32": 32, "w8a8": 8, "w8": 8, "w4": 4}.get(scheme, 16)
-    act = 1 if scheme == "w8a8" else width
-    return Kernel(
-        op="depthwise_conv2d" if shape.groups == shape.c_in > 1 else "conv2d",
-        scheme=scheme,
-        m=out,
-        n=shape.c_out // shape.groups,
-        k=k,
-        groups=shape.groups,
-        taps=shape.kernel**2,
-        stride=shape.stride,
-        flops=2 * out * shape.c_out * k,
-        read_bytes=shape.batch * shape.size**2 * shape.c_in * act,
-        weight_bytes=shape.c_out * k * weight_bits // 8,
-        write_bytes=out * shape.c_out * width,
-    )
-
-
-def _pool(scheme: str, shape: ConvShape) -> Kernel:
-    width = _ELEMENT_BYTES.get(scheme, 2)
-    out = shape.batch * shape.out_size**2 * shape.c_in
-    return Kernel(
-        op="pool",
-        scheme=scheme,
-        m=out,
-        taps=shape.kernel**2,
-        stride=shape.stride,
-        flops=out * shape.kernel**2,
-        read_bytes=shape.batch * shape.size**2 * shape.c_in * width,
-        write_bytes=out * width,
-    )
-
-
-def _attention(scheme: str, sizes: Mapping[str, int]) -> Kernel:
-    heads, m, n, k = (sizes[name] for name in ("b", "m", "n", "k"))
-    width = _ELEMENT_BYTES.get(scheme, 2)
-    return Kernel(
-        op="other",
-        scheme=scheme,
-        m=m,
-        n=n,
-        k=k,
-        groups=heads,
-        flops=heads * m * k * (4 * n + SOFTMAX_FLOPS),
-        read_bytes=heads * (m + 2 * k) * n * width,
-        write_bytes=heads * m * n * width,
-        detail="attention",
-    )
-
-
-def _reduction(scheme: str, sizes: Mapping[str, int]) -> Kernel:
-    rows, columns = sizes["b"] * sizes["input_channel"], sizes["input_size"] ** 2
-    width = _ELEMENT_BYTES.get(scheme, 2)
-    return Kernel(
-        op="reduce",
-        scheme=scheme,
-        m=rows,
-        n=columns,
-        flops=rows * columns,
-        read_bytes=rows * columns * width,
-        write_bytes=rows * width,
-        detail="global_avg_pool2d",
-    )
-
-
-def _stream(op: str, scheme: str, b: int, h: int) -> Kernel:
-    moved = b * h * _ELEMENT_BYTES.get(scheme, 2)
-    rowwise = op in _ROWWISE.values()
-    return Kernel(
-        op=("softmax" if op == "softmax" else "layer_norm") if rowwise else "elementwise",
-        scheme=scheme,
-        m=b if rowwise else b * h,
-        n=h if rowwise else 1,
-        flops=b * h * _FLOPS.get(op, 8 if rowwise else 1),
-        read_bytes=moved * READS.get(op, 1),
-        write_bytes=moved,
-        detail=op,
-    )
+    mode = str(row["mode"]).strip().lower() if _given(row, "mode") else "forward"
+    if mode not in MODES:
+        raise KernelTableError(f"mode must be one of {', '.join(MODES)}; got {row['mode']!r}")
+    return mode
 
 
 def _given(row: Mapping[str, Any], name: str) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hwprofile.kernel_table import SIZES
+from hwprofile.kernel_rows import SIZES
 from hwprofile.meta_shapes import spread
 from hwprofile.record import Attribute, OpCall
 

@@ -17,7 +17,7 @@ import torch
 
 from hwprofile.clock import Timer
 from hwprofile.grid import layers_of_spaces, spread_order
-from hwprofile.kernel_table import kernel_of
+from hwprofile.kernel_rows import kernel_of
 from hwprofile.layer import LAYER_SIZES, Layer
 from hwprofile.layer_calls import Call, Tensors, kernel_call, tensors_of, torch_call
 from hwprofile.machine import Machine, clocks_of

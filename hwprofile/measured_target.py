@@ -14,7 +14,7 @@ from hwprofile.cuda_target import CudaTarget
 from hwprofile.estimate import Estimate
 from hwprofile.interpolate import Residuals
 from hwprofile.kernel import Kernel
-from hwprofile.kernel_table import kernel_of
+from hwprofile.kernel_rows import kernel_of
 from hwprofile.profile_table import Profile, Row
 from hwprofile.spread import Spread
 from hwprofile.target import Target

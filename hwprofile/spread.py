@@ -8,6 +8,7 @@ what may lie outside each.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -21,6 +22,8 @@ LEVELS: tuple[float, ...] = (
 """Shares of rows below each of a spread's quantiles."""
 _PAIR = 0.9
 """Coverage that a pair of ends stands for."""
+_ROWS_A_BIN, _MOST_BINS = 200, 6
+"""Rows that a spread by size should have, and how many there are at most."""
 
 
 class CoverageError(ValueError):
@@ -75,6 +78,59 @@ class Spread:
         tail = (1 - coverage) / 2
         low, high = np.interp((tail, 1 - tail), LEVELS, self.logs)
         return min(1.0, math.exp(low)), max(1.0, math.exp(high))
+
+
+@dataclass(frozen=True, slots=True)
+class SizedSpread:
+    """Spreads by the size of the price, so that a range holds where launches are short too.
+
+    Conformal prediction within bins (Vovk, "Conditional validity of inductive conformal
+    predictors", 2012): short launches spread otherwise than long ones.
+    """
+
+    upto_us: tuple[float, ...]
+    """Prices at which a spread ends and the next begins, rising; one fewer than spreads."""
+    spreads: tuple[Spread, ...]
+    """From the shortest prices to the longest."""
+
+    def __post_init__(self) -> None:
+        if len(self.spreads) != len(self.upto_us) + 1 or list(self.upto_us) != sorted(self.upto_us):
+            raise ValueError(
+                f"there must be one spread more than rising limits between them; got "
+                f"{len(self.spreads)} and {self.upto_us}"
+            )
+
+    @classmethod
+    def of_one(cls, spread: Spread) -> SizedSpread:
+        """The same spread for all sizes."""
+        return cls((), (spread,))
+
+    @classmethod
+    def of_rows(cls, prices_us: Sequence[float], logs: Sequence[float]) -> SizedSpread:
+        """Spreads of rows that no fit saw, in bins of equal numbers of rows.
+
+        Args:
+            prices_us: the price of each; at least 20.
+            logs: log(measured / price) of each.
+        """
+        prices, rows = np.asarray(prices_us, dtype=float), np.asarray(logs, dtype=float)
+        bins = min(max(len(rows) // _ROWS_A_BIN, 1), _MOST_BINS)
+        shares = np.arange(1, bins) / bins
+        limits = np.unique(np.quantile(prices, shares)) if bins > 1 else np.empty(0)
+        # Equal prices are in one bin; limits that leave one short of rows go.
+        counts = np.bincount(np.searchsorted(limits, prices), minlength=len(limits) + 1)
+        limits = limits[counts[:-1] >= 20] if counts[-1] >= 20 else limits[:-1]
+        place = np.searchsorted(limits, prices)
+        found = tuple(Spread.of_rows(rows[place == i].tolist()) for i in range(len(limits) + 1))
+        return cls(tuple(limits.tolist()), found)
+
+    def ends(self, coverage: float) -> list[tuple[float, float]]:
+        """Lower and upper end over the price by spread, as `Spread.ends`."""
+        return [spread.ends(coverage) for spread in self.spreads]
+
+    def place(self, price_us: float) -> int:
+        """Which spread a price belongs to."""
+        return bisect_left(self.upto_us, price_us)
 
 
 def check_coverage(coverage: float) -> None:

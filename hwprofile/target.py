@@ -48,6 +48,10 @@ class Target(ABC):
         """
         return self.alone(kernel)
 
+    def alone_all(self, kernels: Iterable[Kernel]) -> list[Estimate]:
+        """`alone` of many; as `price_all`."""
+        return [self.alone(kernel) for kernel in kernels]
+
     def price_all(self, kernels: Iterable[Kernel]) -> list[Estimate]:
         """`price` of many; a target whose prices are costly does it at once."""
         return [self.price(kernel) for kernel in kernels]

@@ -14,20 +14,23 @@ Times here are microseconds; `CudaTarget` turns them into milliseconds with a ra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from hwprofile.gemm import (
     SIMT_TILES,
     TILES,
+    Array,
     GemmConstants,
     GemmLimits,
-    GemmPlan,
+    GemmPlans,
     extra_us,
-    gemm_features,
-    plan_gemm,
+    plan_gemms,
 )
+from hwprofile.gemm_features import gemm_features
 from hwprofile.kernel import SOFTMAX_FLOPS
 
 if TYPE_CHECKING:
@@ -42,6 +45,8 @@ taken as equal for all devices."""
 ATTENTION_TILE = 64
 """Rows and columns of the squares in which attention's weights are made: parts count as whole."""
 
+_AT_ONCE = 4096
+"""Products planned at once: bounds the memory of a call."""
 _BYTES: dict[str, tuple[float, float, float]] = {
     # input activation, weight, output; 8-bit products write 16 bits, as the measured ones do
     "fp32": (4.0, 4.0, 4.0),
@@ -83,9 +88,11 @@ class Priced(NamedTuple):
     time_us: float
     """Predicted time."""
     key: str
-    """Which range and which correction apply: family and, for products, scheme."""
-    features: tuple[float, ...]
-    """Inputs of the correction of that key; empty where none may apply."""
+    """Which range applies: family and, for products, scheme."""
+    correction: str = ""
+    """Which correction applies; empty where none does."""
+    features: Array | None = None
+    """Inputs of that correction `[features]`; None where there is none."""
 
 
 class WaveModel:
@@ -123,24 +130,43 @@ class WaveModel:
     @property
     def floor_us(self) -> float:
         """Time of a launch that does nothing."""
-        return self._gemm.floor_us
+        return self._gemm.floor_cycles / self._device.boost_mhz
+
+    @property
+    def row_efficiency(self) -> float:
+        """Share of the bandwidth that kernels along rows reach."""
+        return self._stream.row_efficiency
 
     def price(self, kernel: Kernel) -> Priced:
-        """The analytical time of `kernel`, without correction and range.
+        """The analytical time of `kernel`, without correction and range; as `price_all`."""
+        return self.price_all((kernel,))[0]
+
+    def price_all(self, kernels: Sequence[Kernel]) -> list[Priced]:
+        """The analytical times of kernels, those of products and convolutions at once.
 
         Raises:
-            ValueError: the scheme is TF32 and the device does not multiply in it.
+            ValueError: a scheme is TF32 and the device does not multiply in it.
         """
-        op = kernel.op
-        if kernel.scheme not in self._limits:
-            raise ValueError(f"{self._device.name} has no rate for {kernel.scheme}: use fp32")
-        if op == "gemm":
-            return self._product(kernel)
-        if op == "conv2d":
-            return self._convolution(kernel)
-        if op == "other" and kernel.k > 1:
-            return self._attention(kernel)
-        stream = self._stream
+        products: dict[str, list[int]] = {}
+        found: dict[int, Priced] = {}
+        for place, kernel in enumerate(kernels):
+            if kernel.scheme not in self._limits:
+                raise ValueError(f"{self._device.name} has no rate for {kernel.scheme}: use fp32")
+            if kernel.op in ("gemm", "conv2d"):
+                products.setdefault(kernel.scheme, []).append(place)
+            elif kernel.op == "other" and kernel.k > 1:
+                found[place] = self._attention(kernel)
+            else:
+                found[place] = self._streaming(kernel)
+        for scheme, every in products.items():
+            for start in range(0, len(every), _AT_ONCE):
+                places = every[start : start + _AT_ONCE]
+                priced = self._products([kernels[place] for place in places], scheme)
+                found.update(zip(places, priced, strict=True))
+        return [found[place] for place in range(len(kernels))]
+
+    def _streaming(self, kernel: Kernel) -> Priced:
+        stream, op = self._stream, kernel.op
         moved = kernel.read_bytes + kernel.weight_bytes + kernel.write_bytes
         share = stream.fp32_share
         efficiency = stream.dram_efficiency
@@ -150,7 +176,7 @@ class WaveModel:
         elif op in ("layer_norm", "softmax", "reduce"):
             efficiency = stream.row_efficiency
         busy = max(moved / (self._dram * efficiency), kernel.flops / (self._fp32 * share))
-        return Priced(self._gemm.floor_us + stream.ramp_us + busy, op, ())
+        return Priced(self.floor_us + stream.ramp_us + busy, op)
 
     def _attention(self, kernel: Kernel) -> Priced:
         """`groups` times `[m, n]` queries over `k` keys, the square of weights never in DRAM."""
@@ -164,45 +190,53 @@ class WaveModel:
         busy = padded * (macs / rate + softmax / (self._fp32 * stream.fp32_share))
         moved = kernel.read_bytes + kernel.weight_bytes + kernel.write_bytes
         busy = max(busy, moved / (self._dram * stream.dram_efficiency))
-        return Priced(self._gemm.floor_us + stream.ramp_us + busy, "attention", ())
+        return Priced(self.floor_us + stream.ramp_us + busy, "attention")
 
-    def plan(
-        self, m: int, n: int, k: int, scheme: str, *, groups: int = 1, extra_bytes: float = 0.0
-    ) -> GemmPlan:
-        """The tile-and-wave plan of a product in `scheme`."""
+    def plan(self, m: int, n: int, k: int, scheme: str) -> GemmPlans:
+        """The tile-and-wave plan of one product in `scheme`."""
+        one = np.ones(1)
+        return self._plan(m * one, n * one, k * one, one, scheme, np.zeros(1))
+
+    def _plan(
+        self, m: Array, n: Array, k: Array, groups: Array, scheme: str, extra: Array
+    ) -> GemmPlans:
         lim = self._limits[scheme]
         menu = TILES if lim.tensor_cores else SIMT_TILES
-        return plan_gemm(m, n, k, groups, lim, self._schemes[scheme], extra_bytes, menu)
+        return plan_gemms(m, n, k, groups, lim, self._schemes[scheme], extra, menu)
 
-    def _product(self, kernel: Kernel) -> Priced:
-        m, n, k, groups = kernel.m, kernel.n, kernel.k, kernel.groups
-        plan = self.plan(m, n, k, kernel.scheme, groups=groups)
-        plain, fused = _plain_bytes(kernel), _fused_bytes(kernel)
-        # Planned without fused bytes, so that the correction sees what it was fitted on and more
-        # bytes are never cheaper.
-        time = plan.time_us
-        if fused:
-            time += extra_us(plan, fused / plain, self._gemm.overlap)
-        if groups > 1:
-            return Priced(time, "bmm", ())
-        key = "gemm." + ("bf16" if kernel.scheme == "fp16" else kernel.scheme)
-        return Priced(time, key, gemm_features(m, n, k, plan, self._device.sms))
+    def _products(self, kernels: Sequence[Kernel], scheme: str) -> Iterator[Priced]:
+        """Products and convolutions of one scheme.
 
-    def _convolution(self, kernel: Kernel) -> Priced:
-        if kernel.taps == 1 and kernel.groups == 1:
-            # A 1x1 convolution in channels-last is a product of the same three numbers.
-            priced = self._product(kernel)
-            return Priced(priced.time_us, "conv2d", priced.features)
-        plan = self.plan(
-            kernel.m,
-            kernel.n,
-            kernel.k,
-            kernel.scheme,
-            groups=kernel.groups,
-            extra_bytes=_fused_bytes(kernel),
-        )
-        slower = plan.compute_us * (1.0 / self._stream.wide_share - 1.0)
-        return Priced(plan.time_us + max(slower, 0.0), "conv2d", ())
+        A 1x1 convolution in channels-last is a product of the same three numbers. A wider one is an
+        implicit product whose main loop is slower and whose input is smaller than `m · k`.
+        """
+        lim = self._limits[scheme]
+        m, n, k, groups, moved = np.array(
+            [
+                (x.m, x.n, x.k, x.groups, x.read_bytes + x.weight_bytes + x.write_bytes)
+                for x in kernels
+            ],
+            dtype=float,
+        ).T
+        implicit = [x.op == "conv2d" and (x.taps > 1 or x.groups > 1) for x in kernels]
+        wide = np.array(implicit)
+        plain = groups * (m * k * lim.act_bytes + k * n * lim.weight_bytes + m * n * lim.out_bytes)
+        # Bytes beyond those of the plain product; negative where a convolution repeats its input.
+        fused = np.where(moved > 0, moved - plain, 0.0)
+        plans = self._plan(m, n, k, groups, scheme, np.where(wide, fused, 0.0))
+        # Products are planned without fused bytes, so that the correction sees what it was fitted
+        # on and more bytes are never cheaper.
+        slower = plans.compute_us * max(1.0 / self._stream.wide_share - 1.0, 0.0)
+        epilogue = extra_us(plans, fused / plain, self._schemes[scheme].overlap)
+        times = plans.time_us + np.where(wide, slower, epilogue)
+        features = gemm_features(m, n, k, plans, lim)
+        name = "gemm." + ("bf16" if scheme == "fp16" else scheme)
+        for place, kernel in enumerate(kernels):
+            key = "conv2d" if kernel.op == "conv2d" else name if kernel.groups == 1 else "bmm"
+            if implicit[place] or kernel.groups > 1:
+                yield Priced(float(times[place]), key)
+            else:
+                yield Priced(float(times[place]), key, name, features[place])
 
 
 def limits(device: Device, scheme: str) -> GemmLimits:
@@ -214,6 +248,8 @@ def limits(device: Device, scheme: str) -> GemmLimits:
     return GemmLimits(
         sms=device.sms,
         macs_per_us=peak[rate] * 1e6 / 2.0,
+        cycles_per_us=device.boost_mhz,
+        l2_bytes=device.l2_mib * 2**20,
         l2_bytes_per_us=device.sms * L2_BYTES_PER_SM_CLOCK * float(device.boost_mhz),
         dram_bytes_per_us=device.dram_gbps * 1e3,
         act_bytes=act,
@@ -221,16 +257,3 @@ def limits(device: Device, scheme: str) -> GemmLimits:
         out_bytes=out,
         tensor_cores=peak[rate] > peak["fp32"] * 1.5,
     )
-
-
-def _plain_bytes(kernel: Kernel) -> float:
-    """DRAM bytes of the plain product: both operands and the result, once."""
-    act, weight, out = _BYTES[kernel.scheme]
-    m, n, k = kernel.m, kernel.n, kernel.k
-    return kernel.groups * (m * k * act + k * n * weight + m * n * out)
-
-
-def _fused_bytes(kernel: Kernel) -> float:
-    """DRAM bytes beyond those of the plain product; negative where `im2col` repeats an input."""
-    moved = kernel.read_bytes + kernel.weight_bytes + kernel.write_bytes
-    return moved - _plain_bytes(kernel) if moved else 0.0

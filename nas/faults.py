@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwprofile.bench import BenchError
 from hwprofile.device import DeviceFileError, UnknownTargetError
-from hwprofile.kernel_table import KernelTableError
+from hwprofile.kernel_rows import KernelTableError
 from hwprofile.profile_table import ProfileError
 from hwprofile.runtime import UnknownRuntimeError
 from hwprofile.script_target import ScriptError

@@ -57,7 +57,7 @@ def shares(data: Path, sample: int) -> tuple[list[str], np.ndarray]:
             continue
         totals: Counter[str] = Counter()
         for kernel in eager_kernels(record):
-            totals[family(kernel)] += target.price(kernel).value
+            totals[family(kernel)] += target.alone(kernel).value
         measured_ms = batch / float(line["samples_per_sec"]) * 1e3
         found.append(Counter({name: total / measured_ms for name, total in totals.items()}))
     names = sorted({name for totals in found for name in totals})

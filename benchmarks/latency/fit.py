@@ -1,8 +1,8 @@
-"""Fits the constants, corrections and ranges that ship, from the published A100 rows.
+"""Fits the constants, corrections and spreads that ship, from the published rows.
 
     python -m benchmarks.latency.fit --data DIR [--write]
 
-`DIR` holds the tables that docs/latency.md names. Takes some three minutes on one core. Without
+`DIR` holds the tables that docs/latency.md names. Takes some five minutes on one core. Without
 `--write` it prints what it would write into `hwprofile/data/`.
 """
 
@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import random
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize, nnls
 
-from benchmarks.latency.learn import interval, judge, tree_data
+from benchmarks.latency.fit_gemm import (
+    DEVICES,
+    GEMM_START,
+    SCHEME_CONSTANTS,
+    fit_base,
+    fit_scheme,
+)
+from benchmarks.latency.learn import judge, tree_data
 from benchmarks.latency.rows import (
     BOARDS,
     SCHEMES,
@@ -27,85 +32,17 @@ from benchmarks.latency.rows import (
     conv_rows,
     fold,
     gemm_family,
-    gemm_rows,
     stream_family,
     stream_rows,
 )
+from benchmarks.latency.transfer import held_devices, pooled, widening
 from hwprofile.alone import READS, AloneConstants
 from hwprofile.conv_fp32 import ALGORITHMS, ConvShape, terms
 from hwprofile.device import load_device
-from hwprofile.gemm import GemmConstants, plan_gemm
-from hwprofile.wave import limits
+from hwprofile.gemm import GemmConstants
+from hwprofile.spread import SizedSpread
 
 OUT = Path(__file__).parents[2] / "hwprofile" / "data"
-GEMM_START = {
-    "floor_us": 2.3,
-    "ramp_us": 0.5,
-    "compute_efficiency": 1.0,
-    "tile_half": 11.0,
-    "step_us": 0.07,
-    "tile_us": 1.2,
-    "l2_efficiency": 0.5,
-    "dram_efficiency": 0.78,
-    "dram_half": 0.3,
-    "split_us": 2.5,
-    "vector_k_us": 0.6,
-    "overlap": 3.0,
-}
-
-
-def fit_gemm(data: Path) -> GemmConstants:
-    """The wave model's constants, on 1,500 bf16 rows of the folds 0 to 2."""
-    lim = limits(load_device("a100"), "bf16")
-    rows = [row for row in gemm_rows(data, "bf16") if fold(row[1], row[2]) < 3]
-    rows = random.Random(0).sample(rows, 1500)
-    start = np.log(list(GEMM_START.values()))
-
-    def loss(logs: np.ndarray) -> float:
-        constants = GemmConstants(**dict(zip(GEMM_START, np.exp(logs).tolist(), strict=True)))
-        errors = (
-            abs(math.log(plan_gemm(m, n, k, 1, lim, constants).time_us / time))
-            for m, n, k, time in rows
-        )
-        # Capped: a few rows that the model cannot explain must not bend the others.
-        return sum(min(error, 0.6) for error in errors) / len(rows)
-
-    found = minimize(
-        loss,
-        start,
-        method="Powell",
-        bounds=[(value - 1.2, value + 1.2) for value in start],
-        options={"maxfev": 700, "ftol": 1e-4, "xtol": 1e-3},
-    )
-    values = [float(f"{value:.4g}") for value in np.exp(found.x)]
-    return GemmConstants(**dict(zip(GEMM_START, values, strict=True)))
-
-
-SCHEME_CONSTANTS = ("floor_us", "compute_efficiency", "step_us", "dram_efficiency", "l2_efficiency")
-
-
-def fit_scheme(data: Path, scheme: str, gemm: GemmConstants) -> GemmConstants:
-    """`gemm` with the constants that another kernel family changes, on the folds 0 to 2."""
-    lim = limits(load_device("a100"), scheme)
-    rows = [row for row in gemm_rows(data, scheme) if fold(row[1], row[2]) < 3]
-    rows = random.Random(0).sample(rows, 800)
-    start = np.log([getattr(gemm, name) for name in SCHEME_CONSTANTS])
-
-    def changed(logs: np.ndarray) -> GemmConstants:
-        values = [float(f"{value:.4g}") for value in np.exp(logs)]
-        return replace(gemm, **dict(zip(SCHEME_CONSTANTS, values, strict=True)))
-
-    def loss(logs: np.ndarray) -> float:
-        constants = changed(logs)
-        errors = (
-            abs(math.log(plan_gemm(m, n, k, 1, lim, constants).time_us / time))
-            for m, n, k, time in rows
-        )
-        return sum(min(error, 0.6) for error in errors) / len(rows)
-
-    bounds = [(value - 1.6, value + 1.6) for value in start]
-    options = {"maxfev": 350, "ftol": 1e-4, "xtol": 1e-3}
-    return changed(minimize(loss, start, method="Powell", bounds=bounds, options=options).x)
 
 
 def fit_alone(op: str, rows: list[tuple[int, int, str, float]]) -> AloneConstants:
@@ -169,8 +106,13 @@ def families(
     alone: dict[str, AloneConstants],
     conv: dict[str, list[float]],
 ) -> list[Family]:
-    """All families with rows."""
-    found = [gemm_family(data, scheme, constants) for scheme, constants in gemm.items()]
+    """All families with rows, of all devices."""
+    found = [
+        gemm_family(data, scheme, constants, device)
+        for scheme, constants in gemm.items()
+        for device in DEVICES[scheme]
+        if device == "a100" or (data / "gemm").is_dir()
+    ]
     found += [stream_family(op, rows, alone[op]) for op, rows in stream_rows(data).items()]
     return [*found, conv_family(conv_rows(data), conv)]
 
@@ -179,16 +121,15 @@ def toml(
     gemm: dict[str, GemmConstants],
     alone: dict[str, AloneConstants],
     conv: dict[str, list[float]],
-    ranges: dict[str, tuple[float, float]],
-    corrected: list[str],
+    corrected: dict[str, list[str]],
 ) -> str:
     """The text of `fitted.toml`."""
     plain = [op for op in alone if op not in ("layer_norm", "softmax")]
     efficiency = float(np.median([alone[op].efficiency for op in plain]))
     lines = [
         "# Written by benchmarks/latency/fit.py; docs/latency.md says from which rows.",
-        "# Sources: ai-dynamo/aiconfigurator at 095f58a (Apache-2.0) for products,",
-        "# sitar-lab/NeuSight at 6945927 (MIT) for the others; both NVIDIA A100.",
+        "# Sources: ai-dynamo/aiconfigurator at 095f58a (Apache-2.0) for products on five devices,",
+        "# sitar-lab/NeuSight at 6945927 (MIT) for the others on NVIDIA A100.",
         "",
         "[gemm]",
         *(f"{name} = {getattr(gemm['bf16'], name):.4g}" for name in GEMM_START),
@@ -204,16 +145,11 @@ def toml(
         "",
         "[stream]",
         f"dram_efficiency = {efficiency:.4g}",
-        "",
-        "[measured.a100.corrections]",
-        *(f'"{name}" = "a100_{name.replace(".", "_")}.json"' for name in corrected),
-        "",
-        "[measured.a100.ranges]",
-        *(f'"{name}" = [{low:.4f}, {high:.4f}]' for name, (low, high) in ranges.items()),
-        "",
-        "[alone.conv2d]",
-        *(f"{name} = {values}" for name, values in conv.items()),
     ]
+    for device, names in corrected.items():
+        lines += ["", f"[measured.{device}.corrections]"]
+        lines += [f'"{name}" = "{_file(device, name)}"' for name in names]
+    lines += ["", "[alone.conv2d]", *(f"{name} = {values}" for name, values in conv.items())]
     for op, c in alone.items():
         lines += ["", f"[alone.{op}]"]
         lines += [f"host_us = {c.host_us:.4g}", f"latency_us = {c.latency_us:.4g}"]
@@ -221,33 +157,58 @@ def toml(
     return "\n".join(lines) + "\n"
 
 
+def _file(device: str, family: str) -> str:
+    return f"{device}_{family.replace('.', '_')}.json"
+
+
+def spread_data(spread: SizedSpread) -> dict[str, Any]:
+    """A spread as its file holds it."""
+    logs = [[round(x, 4) for x in part.logs] for part in spread.spreads]
+    return {"upto_us": [float(f"{us:.5g}") for us in spread.upto_us], "logs": logs}
+
+
+def _write(name: str, content: Any) -> None:
+    text = json.dumps(content, separators=(",", ":")) + "\n"
+    (OUT / name).write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the published tables")
     parser.add_argument("--write", action="store_true", help="write into hwprofile/data/")
     arguments = parser.parse_args()
-    base = fit_gemm(arguments.data)
+    data = arguments.data
+    base = fit_base(data, DEVICES["bf16"])
     gemm = {"bf16": base}
-    gemm.update({scheme: fit_scheme(arguments.data, scheme, base) for scheme in SCHEMES})
-    alone = {op: fit_alone(op, rows) for op, rows in stream_rows(arguments.data).items()}
-    conv = fit_conv(conv_rows(arguments.data))
-    ranges, corrected = {}, []
-    for family in families(arguments.data, gemm, alone, conv):
-        # Ranges come from rows kept out by shape; what ships is then fitted on all rows.
-        judged, ratio = judge(family, "shape")
-        ranges[family.name] = interval(ratio)
-        print(f"{family.name}: median error {judged.median_error:.3f}", flush=True)
-        data = tree_data(family, np.ones(len(ratio), dtype=bool))
-        if data is None:
+    gemm.update({s: fit_scheme(data, s, base, DEVICES[s]) for s in SCHEMES})
+    alone = {op: fit_alone(op, rows) for op, rows in stream_rows(data).items()}
+    conv = fit_conv(conv_rows(data))
+    spreads: dict[str, dict[str, Any]] = {"unmeasured": {}}
+    corrected: dict[str, list[str]] = {}
+    for scheme, held in held_devices(data).items():
+        spread = pooled(list(held.values()), widening(held))
+        spreads["unmeasured"][f"gemm.{scheme}"] = spread_data(spread)
+    for family in families(data, gemm, alone, conv):
+        # Spreads come from rows kept out by shape; what ships is then fitted on all rows.
+        judged, rows = judge(family, "shape")
+        spread = SizedSpread.of_rows(rows.price_us, rows.log_ratio)
+        spreads.setdefault(family.device, {})[family.name] = spread_data(spread)
+        print(
+            f"{family.device} {family.name}: median error {judged.median_error:.3f}, within 10 % "
+            f"{judged.within_10:.3f}, coverage {judged.coverage:.3f}",
+            flush=True,
+        )
+        trees = tree_data(family, np.ones(len(family.time_us), dtype=bool))
+        if trees is None:
             continue
-        corrected.append(family.name)
+        corrected.setdefault(family.device, []).append(family.name)
         if arguments.write:
-            text = json.dumps(data, separators=(",", ":")) + "\n"
-            path = OUT / f"a100_{family.name.replace('.', '_')}.json"
-            path.write_text(text, encoding="utf-8")
-    text = toml(gemm, alone, conv, ranges, corrected)
+            _write(_file(family.device, family.name), trees)
+    text = toml(gemm, alone, conv, corrected)
     if arguments.write:
         (OUT / "fitted.toml").write_text(text, encoding="utf-8")
+        for owner, found in spreads.items():
+            _write(f"{owner}_spreads.json", found)
     print(text)
 
 

@@ -1,17 +1,17 @@
-"""Reads the published A100 rows and says which family, prior, features and group each has.
+"""Reads the published rows and says which family, prior, features and group each has.
 
 The tables are not part of this repository: `docs/latency.md` names them and their licences.
 """
 
 from __future__ import annotations
 
-import math
-import statistics
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hwprofile.alone import (
@@ -23,10 +23,21 @@ from hwprofile.alone import (
 from hwprofile.conv_fp32 import ALGORITHMS, ConvShape, conv_us
 from hwprofile.conv_fp32 import FEATURES as CONV_FEATURES
 from hwprofile.device import load_device
-from hwprofile.gemm import FEATURES, GemmConstants, gemm_features, plan_gemm
+from hwprofile.gemm import Array, GemmConstants, plan_gemms
+from hwprofile.gemm_features import FEATURES, gemm_features
 from hwprofile.wave import limits
 
 SCHEMES = {"w8a8": "sq", "w8": "int8_wo", "w4": "int4_wo"}
+FOLDERS = {
+    "h100": "h100_sxm",
+    "h200": "h200_sxm",
+    "b200": "b200_sxm",
+    "l40s": "l40s",
+}
+"""Folders of devices that have rows beside the A100's."""
+SHORTEST_MS = 0.0012
+MOST_ROWS = 12_000
+"""Rows of a device other than the A100 that a correction is fitted to and judged on."""
 BOARDS = {"NVIDIA A100-PCIE-40GB": "a100-pcie-40gb", "NVIDIA A100 80GB PCIe": "a100-pcie-80gb"}
 
 
@@ -35,6 +46,7 @@ class Family:
     """Rows that are fitted and judged together."""
 
     name: str
+    device: str
     prior_us: np.ndarray
     """Analytical time `[rows]`."""
     features: np.ndarray
@@ -55,33 +67,64 @@ def fold(*key: object) -> int:
     return zlib.crc32(",".join(map(str, key)).encode()) % 5
 
 
-def gemm_rows(data: Path, scheme: str) -> list[tuple[int, int, int, float]]:
-    """`(m, n, k, time in us)`; for bf16 the median over the stacks that have the row."""
-    table = pq.read_table(data / "a100_gemm.parquet").to_pydict()
-    suffix = f"_{SCHEMES.get(scheme, 'bfloat16')}_ms"
-    columns = [table[name] for name in table if name.endswith(suffix)]
-    rows = []
-    for m, n, k, *times in zip(table["m"], table["n"], table["k"], *columns, strict=True):
-        known = [time for time in times if time is not None and not math.isnan(time)]
-        if known:
-            rows.append((m, n, k, statistics.median(known) * 1e3))
-    return rows
+@cache
+def gemm_rows(data: Path, scheme: str, device: str = "a100") -> tuple[Array, Array, Array, Array]:
+    """Sizes `m`, `n`, `k` and times in us of one device's products, all `[rows]`.
+
+    A time is the median over the software stacks that have the row. The A100's are those of
+    `a100_gemm.parquet` and no others; the other devices' are in `gemm/` beside it, see
+    docs/latency.md.
+    """
+    name = SCHEMES.get(scheme, "bfloat16")
+    if device == "a100":
+        table = pq.read_table(data / "a100_gemm.parquet")
+        stacks = [column for column in table.column_names if column.endswith(f"_{name}_ms")]
+        times = np.stack([_floats(table[stack]) for stack in stacks], axis=1)
+        known = np.isfinite(times).any(axis=1)
+        m, n, k = (_floats(table[size])[known] for size in ("m", "n", "k"))
+        return m, n, k, np.nanmedian(times[known], axis=1) * 1e3
+    parts = []
+    for path in sorted((data / "gemm" / FOLDERS[device]).glob("*/*/gemm_perf.parquet")):
+        table = pq.read_table(path, filters=[("gemm_dtype", "=", name)])
+        parts.append(np.stack([_floats(table[key]) for key in ("m", "n", "k", "latency")]))
+    every = np.concatenate(parts, axis=1)
+    # A few rows are shorter than any launch: what was timed is not known.
+    every = every[:, np.isfinite(every[3]) & (every[3] > SHORTEST_MS)]
+    shapes, place = np.unique(every[:3], axis=1, return_inverse=True)
+    order = np.lexsort((every[3], place.ravel()))
+    ends = np.cumsum(np.bincount(place.ravel()))
+    starts = np.concatenate([[0], ends[:-1]])
+    time = every[3][order]
+    median = (time[(starts + ends - 1) // 2] + time[(starts + ends) // 2]) / 2
+    return shapes[0], shapes[1], shapes[2], median * 1e3
 
 
-def gemm_family(data: Path, scheme: str, constants: GemmConstants) -> Family:
-    device = load_device("a100")
-    lim = limits(device, scheme)
-    prior, features, times, group, alone, roof = [], [], [], [], [], []
-    for m, n, k, time in gemm_rows(data, scheme):
-        plan = plan_gemm(m, n, k, 1, lim, constants)
-        prior.append(plan.time_us)
-        features.append(gemm_features(m, n, k, plan, device.sms))
-        times.append(time)
-        group.append(fold(n, k))
-        alone.append(fold(m, n, k))
-        moved = m * k * lim.act_bytes + n * k * lim.weight_bytes + m * n * lim.out_bytes
-        roof.append(max(m * n * k / lim.macs_per_us, moved / lim.dram_bytes_per_us))
-    return _family(f"gemm.{scheme}", prior, features, FEATURES, times, group, alone, roof)
+def _floats(column: pa.ChunkedArray) -> Array:
+    """A column as floats, NaN where nothing is."""
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+
+
+def gemm_family(data: Path, scheme: str, constants: GemmConstants, device: str = "a100") -> Family:
+    """The products of one scheme on one device, for a correction of `constants`."""
+    lim = limits(load_device(device), scheme)
+    rows = np.stack(gemm_rows(data, scheme, device))
+    if device != "a100":
+        rows = rows[:, np.random.default_rng(0).permutation(rows.shape[1])[:MOST_ROWS]]
+    m, n, k, time = rows
+    plans = plan_gemms(m, n, k, np.ones_like(m), lim, constants)
+    sizes = [tuple(map(int, row)) for row in zip(m, n, k, strict=True)]
+    moved = m * k * lim.act_bytes + n * k * lim.weight_bytes + m * n * lim.out_bytes
+    return Family(
+        name=f"gemm.{scheme}",
+        device=device,
+        prior_us=plans.time_us,
+        features=gemm_features(m, n, k, plans, lim),
+        feature_names=FEATURES,
+        time_us=time,
+        group=np.array([fold(n, k) for _, n, k in sizes]),
+        alone=np.array([fold(m, n, k) for m, n, k in sizes]),
+        roofline_us=np.maximum(m * n * k / lim.macs_per_us, moved / lim.dram_bytes_per_us),
+    )
 
 
 def stream_rows(data: Path) -> dict[str, list[tuple[int, int, str, float]]]:
@@ -165,6 +208,7 @@ def _family(
 ) -> Family:
     return Family(
         name=name,
+        device="a100",
         prior_us=np.array(prior),
         features=np.array(features),
         feature_names=feature_names,

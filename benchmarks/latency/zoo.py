@@ -109,8 +109,37 @@ def build(name: str, resolution: int) -> nn.Module:
     return model.eval()
 
 
+WIDE_GATES = ":widese"
+"""What a name of EfficientNet may end in."""
+
+
+def widen_gates(model: nn.Module) -> None:
+    """Size every squeeze-excite gate from the width it gates, not from the block's input.
+
+    So NVIDIA's DeepLearningExamples (PyTorch/Classification/ConvNets) define their `widese`
+    variants of EfficientNet: a quarter of the expanded channels.
+    """
+    for module in model.modules():
+        if type(module).__name__ == "SqueezeExcite":
+            reduce: Any = module.conv_reduce
+            wide = int(reduce.in_channels * 0.25)
+            with torch.device("meta"):
+                module.conv_reduce = nn.Conv2d(reduce.in_channels, wide, 1)
+                module.conv_expand = nn.Conv2d(wide, reduce.in_channels, 1)
+
+
 def record_of(name: str, resolution: int, batch: int) -> Record:
-    """The operations of a model for a batch of square colour images."""
+    """The operations of a model for a batch of square colour images.
+
+    Args:
+        name: timm's name, perhaps with `WIDE_GATES` behind it.
+        resolution: height and width.
+        batch: images.
+    """
+    plain = name.removesuffix(WIDE_GATES)
+    model = build(plain, resolution)
+    if plain != name:
+        widen_gates(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return trace(build(name, resolution), (batch, 3, resolution, resolution))
+        return trace(model, (batch, 3, resolution, resolution))

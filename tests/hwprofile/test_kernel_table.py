@@ -6,14 +6,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from hwprofile.kernel import Kernel
-from hwprofile.kernel_table import OPS, SIZES, KernelTableError, price_table
+from hwprofile.kernel_rows import OPS, SIZES, TORCH_OPS, KernelTableError
+from hwprofile.kernel_table import price_table
 from hwprofile.targets import get_target
 
 A100 = get_target("a100")
 VALUES = {
     **{"m": 64, "n": 256, "k": 128, "b": 32, "h": 768},
     **{"input_channel": 64, "output_channel": 96, "kernel_size": 3, "input_size": 28},
-    **{"stride": 1, "padding": 1},
+    **{"stride": 1, "padding": 1, "num_q_heads": 12, "num_kv_heads": 4, "intermediate_size": 2048},
 }
 
 
@@ -42,7 +43,7 @@ def test_csv_keeps_columns_and_order(tmp_path: Path) -> None:
     assert rows[2]["n"] == "4096.0"
     for row in rows:
         assert 0 < float(row["low_ms"]) <= float(row["predicted_ms"]) <= float(row["high_ms"])
-    expected = A100.price(Kernel(op="gemm", scheme="bf16", m=4096, n=1024, k=512))
+    expected = A100.alone(Kernel(op="gemm", scheme="bf16", m=4096, n=1024, k=512))
     assert float(rows[0]["predicted_ms"]) == pytest.approx(expected.value)
 
 
@@ -73,6 +74,7 @@ def test_every_operator_and_scheme_has_a_price(tmp_path: Path, target: str) -> N
         ",".join([op, scheme, *(str(VALUES[name]) for name in names)])
         for op in OPS
         for scheme in ("fp32", "fp16", "bf16", "w8a8", "w8", "w4")
+        if op in TORCH_OPS or not scheme.startswith("w")
     ]
     source = write(tmp_path / "in.csv", ",".join(["op", "scheme", *names]), *rows)
     assert price_table(source, tmp_path / "out.csv", get_target(target)) == len(rows)
@@ -108,9 +110,57 @@ def test_single_fp32_operators_include_the_host_and_name_their_board(tmp_path: P
     assert unnamed == small
 
 
+def test_triton_rows_agree_with_published_ones(tmp_path: Path) -> None:
+    # Liger-Kernel on A100-SXM4-80GB, ms: rotary embeddings in three passes, cross-entropy, an MLP.
+    rows = {
+        "rope,bf16,forward,2048,8192,32,8,": 0.0595,
+        "rope,bf16,backward,1024,8192,32,8,": 0.126,
+        "rope,bf16,full,16384,8192,32,8,": 0.817,
+        "cross_entropy,fp32,forward,16384,32768,,,": 2.84,
+        "cross_entropy,fp32,full,16384,131072,,,": 25.2,
+        "swiglu,bf16,forward,16384,4096,,,11008": 18.0,
+    }
+    head = "op,scheme,mode,b,h,num_q_heads,num_kv_heads,intermediate_size"
+    source = write(tmp_path / "in.csv", head, *rows)
+    price_table(source, tmp_path / "out.csv", A100)
+    for row, published in zip(read(tmp_path / "out.csv"), rows.values(), strict=True):
+        assert float(row["predicted_ms"]) == pytest.approx(published, rel=0.08)
+        assert float(row["low_ms"]) < published < float(row["high_ms"])
+
+
+def test_a_norm_may_be_a_triton_kernel(tmp_path: Path) -> None:
+    source = write(
+        tmp_path / "in.csv",
+        "op,scheme,backend,mode,b,h",
+        *("layer_norm,bf16,triton,,4096,8192", "layer_norm,bf16,,,4096,8192"),
+        *("rms_norm,bf16,triton,backward,4096,8192", "rms_norm,bf16,torch,,4096,8192"),
+    )
+    price_table(source, tmp_path / "out.csv", A100)
+    triton, torch, backward, _ = (float(row["predicted_ms"]) for row in read(tmp_path / "out.csv"))
+    # The quoted 8 us and 85 % of the bandwidth; a graph has no events.
+    assert triton == pytest.approx(8e-3 + 4 * 4096 * 8192 / 0.85 / 2039e6)
+    assert torch < triton < backward
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
+        (
+            ["op,scheme,b,h,backend", "relu,bf16,1,1,triton"],
+            "row 1: backend must be torch, or triton for rope, .*got 'triton' for relu",
+        ),
+        (
+            ["op,scheme,b,h,mode", "cross_entropy,fp32,1,1,twice"],
+            "row 1: mode must be one of forward, backward, full; got 'twice'",
+        ),
+        (
+            ["op,scheme,b,h", "cross_entropy,w4,1,1"],
+            "a Triton cross_entropy has a float scheme, one of fp32, .*got 'w4'",
+        ),
+        (
+            ["op,scheme,b,h,intermediate_size,mode", "swiglu,bf16,1,1,1,full"],
+            "of swiglu the mode forward alone is priced; got 'full'",
+        ),
         (["op,m,n,k", "gemm,1,1,1"], "needs the column 'scheme'; got op, m, n, k: add it"),
         (["scheme,m", "bf16,1"], "needs the column 'op'"),
         (["op,scheme,m,n,k", "gem,bf16,1,1,1"], "row 1: op must be one of gemm, .*got 'gem'"),

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hwprofile.grid import layers_of_spaces, spread_order
-from hwprofile.kernel_table import SIZES
+from hwprofile.kernel_rows import SIZES
 from hwprofile.layer import LAYER_SIZES, Layer, layer_of
 from hwprofile.layer_calls import kernel_call, tensors_of, torch_call
 from hwprofile.trace import trace

@@ -12,7 +12,7 @@ from hwprofile.clock import Timing
 from hwprofile.device import UnknownTargetError
 from hwprofile.interpolate import Residuals
 from hwprofile.kernel import Kernel
-from hwprofile.kernel_table import kernel_of
+from hwprofile.kernel_rows import kernel_of
 from hwprofile.layer import Layer
 from hwprofile.machine import Machine
 from hwprofile.measured_target import MeasuredTarget

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from hwprofile.spread import LEVELS, CoverageError, Spread
+from hwprofile.spread import LEVELS, CoverageError, SizedSpread, Spread
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95])
@@ -44,3 +44,29 @@ def test_too_few_rows_and_quantiles_that_fall_are_refused():
         Spread.of_rows([0.0] * 19)
     with pytest.raises(ValueError, match="never fall"):
         Spread(tuple(-level for level in LEVELS))
+
+
+def test_spreads_by_size_hold_where_launches_are_short_too() -> None:
+    generator = np.random.default_rng(0)
+
+    def rows(count: int) -> tuple[np.ndarray, np.ndarray]:
+        prices = generator.uniform(1, 100, count)
+        return prices, generator.normal(0, np.where(prices < 30, 0.3, 0.03))
+
+    sized = SizedSpread.of_rows(*rows(3000))
+    prices, logs = rows(20_000)
+    ends = np.log(sized.ends(0.9))[[sized.place(price) for price in prices]]
+    inside = (logs >= ends[:, 0]) & (logs <= ends[:, 1])
+    for low, high in ((1, 15), (35, 60), (60, 100)):
+        chosen = (prices > low) & (prices <= high)
+        assert 0.87 < inside[chosen].mean() < 0.93
+
+
+def test_few_rows_or_equal_prices_share_one_spread() -> None:
+    logs = np.linspace(-1, 1, 900).tolist()
+    assert len(SizedSpread.of_rows([5.0] * 900, logs).spreads) == 1
+    assert len(SizedSpread.of_rows(range(150), logs[:150]).spreads) == 1
+    one = Spread.of_pair(0.5, 2.0)
+    assert SizedSpread.of_one(one).place(1e9) == 0
+    with pytest.raises(ValueError, match="one spread more than rising limits"):
+        SizedSpread((2.0, 1.0), (one, one, one))

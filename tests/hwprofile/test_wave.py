@@ -9,7 +9,6 @@ from hwprofile.conv_fp32 import ConvShape, terms
 from hwprofile.device import device_names
 from hwprofile.kernel import FAMILIES, SCHEMES, Kernel
 from hwprofile.targets import get_target
-from hwprofile.trees import Trees
 
 A100 = get_target("a100")
 SIZE = st.integers(1, 20_000)
@@ -19,28 +18,43 @@ def gemm(m: int, n: int, k: int, scheme: str = "bf16", **rest: int) -> Kernel:
     return Kernel(op="gemm", scheme=scheme, m=m, n=n, k=k, **rest)
 
 
+KERNELS = st.builds(
+    Kernel,
+    op=st.sampled_from(FAMILIES),
+    scheme=st.sampled_from(SCHEMES),
+    m=SIZE,
+    n=SIZE,
+    k=SIZE,
+    groups=st.sampled_from((1, 4)),
+    taps=st.sampled_from((1, 9)),
+    flops=st.integers(0, 10**12),
+    read_bytes=st.integers(0, 10**9),
+    write_bytes=st.integers(0, 10**9),
+)
+
+
 def test_big_product_runs_at_a_realistic_share_of_the_peak() -> None:
     # Published A100 rows of this size reach 250 to 275 TFLOPS of 312.
-    ms = A100.price(gemm(8192, 8192, 8192)).value
+    ms = A100.alone(gemm(8192, 8192, 8192)).value
     assert 2 * 8192**3 / ms / 1e9 == pytest.approx(260, rel=0.1)
 
 
 def test_one_row_streams_the_weights() -> None:
-    ms = A100.price(gemm(1, 16384, 8192)).value
+    ms = A100.alone(gemm(1, 16384, 8192)).value
     achieved = 2 * 16384 * 8192 / ms / 1e6
     assert 0.65 * 2039 < achieved < 0.95 * 2039
 
 
 def test_empty_work_costs_the_launch_floor() -> None:
-    tiny = A100.price(gemm(1, 32, 32)).value
+    tiny = A100.alone(gemm(1, 32, 32)).value
     assert A100.launch_floor_ms <= tiny < 0.005
 
 
 def test_wave_quantisation_shows() -> None:
     # 108 SMs: one tile more than fills them starts another wave.
     model = A100.model
-    full = model.plan(128 * 108, 128, 4096, "bf16").time_us
-    more = model.plan(128 * 217, 128, 4096, "bf16").time_us
+    full = model.plan(128 * 108, 128, 4096, "bf16").time_us[0]
+    more = model.plan(128 * 217, 128, 4096, "bf16").time_us[0]
     assert more > 1.3 * full
 
 
@@ -62,7 +76,7 @@ def test_more_bytes_are_never_cheaper(op: str, first: int, second: int) -> None:
         kernel = Kernel(
             op=op, scheme="fp16", m=512, n=256, k=128, read_bytes=read, write_bytes=2 * 512 * 256
         )
-        return A100.price(kernel).value
+        return A100.alone(kernel).value
 
     low, high = sorted((first, second))
     assert price(low) <= price(high) * (1 + 1e-9)
@@ -76,7 +90,7 @@ def test_more_rows_are_never_cheaper_in_the_prior() -> None:
 def test_newer_devices_are_faster() -> None:
     big = gemm(8192, 8192, 8192, "fp16")
     order = ("t4", "v100", "a100", "h100")
-    times = [get_target(name).price(big).value for name in order]
+    times = [get_target(name).alone(big).value for name in order]
     assert times == sorted(times, reverse=True)
     stream = Kernel(op="elementwise", scheme="fp16", m=1, read_bytes=10**9, write_bytes=10**9)
     assert get_target("h200").price(stream).value < get_target("h100").price(stream).value
@@ -99,7 +113,7 @@ def test_gain_of_quantised_products(
 ) -> None:
     sizes = (1024, 2048, 3072, 4096, 5120, 8192, 12288, 16384, 65536)
     gains = [
-        A100.price(gemm(m, n, k)).value / A100.price(gemm(m, n, k, scheme)).value
+        A100.alone(gemm(m, n, k)).value / A100.alone(gemm(m, n, k, scheme)).value
         for m in rows
         for n in sizes
         for k in sizes
@@ -108,7 +122,7 @@ def test_gain_of_quantised_products(
 
 
 def test_fp16_is_priced_as_bf16_on_a100_and_not_on_v100() -> None:
-    assert A100.price(gemm(777, 512, 640, "fp16")) == A100.price(gemm(777, 512, 640))
+    assert A100.alone(gemm(777, 512, 640, "fp16")) == A100.alone(gemm(777, 512, 640))
     v100 = get_target("v100")
     big = (4096, 4096, 4096)
     assert v100.price(gemm(*big, "fp16")).value * 3 < v100.price(gemm(*big)).value
@@ -119,37 +133,51 @@ def test_convolutions() -> None:
     common = {"scheme": "fp16", "m": 64 * 56 * 56, "read_bytes": image, "write_bytes": image}
     point = Kernel(op="conv2d", n=64, k=64, weight_bytes=2 * 64 * 64, **common)
     wide = Kernel(op="conv2d", n=64, k=576, taps=9, weight_bytes=2 * 64 * 576, **common)
-    assert A100.price(point).value < A100.price(wide).value
+    assert A100.alone(point).value < A100.alone(wide).value
     # A plain product of the same numbers would read the image nine times; a convolution does not.
     assert A100.prior(wide) < A100.prior(gemm(64 * 56 * 56, 64, 576, "fp16")) * 1.2
     flops = 2 * 64 * 56 * 56 * 64 * 49
     depth = Kernel(op="depthwise_conv2d", n=1, k=49, groups=64, taps=49, flops=flops, **common)
     roofline = max(2 * image / 2039e6, flops / 19.5e9)
-    assert A100.price(depth).value > 1.5 * roofline
+    assert A100.alone(depth).value > 1.5 * roofline
 
 
 def test_ranges_of_devices_and_families_without_rows_are_wider() -> None:
     def width(target: str, kernel: Kernel) -> float:
-        estimate = get_target(target).price(kernel)
+        estimate = get_target(target).alone(kernel)
         return estimate.high / estimate.low
 
-    assert width("h100", gemm(512, 512, 512)) > 2 * width("a100", gemm(512, 512, 512))
+    for n in (512, 4096):
+        assert width("rtx4090", gemm(n, n, n)) > 1.3 * width("a100", gemm(n, n, n))
     depth = Kernel(op="depthwise_conv2d", scheme="fp16", m=100, read_bytes=100, write_bytes=100)
     assert width("a100", depth) > 3
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(KERNELS, min_size=1, max_size=30), st.sampled_from(("a100", "h100", "rtx3090")))
+def test_many_at_once_cost_what_each_costs(kernels: list[Kernel], name: str) -> None:
+    together, apart = get_target(name), get_target(name)
+    for one, alone, kernel in zip(
+        together.price_all(kernels), together.alone_all(kernels), kernels, strict=True
+    ):
+        price, single = apart.price(kernel), apart.alone(kernel)
+        for got, want in ((one, price), (alone, single)):
+            assert got.value == pytest.approx(want.value, rel=1e-9)
+            assert (got.low, got.high) == pytest.approx((want.low, want.high), rel=1e-9)
+
+
+def test_a_launch_takes_longer_in_a_network_than_alone() -> None:
+    for runtime, scheme in (("cuda-graph", "fp16"), ("eager", "fp16"), ("eager", "tf32")):
+        target = get_target("a100", runtime=runtime)
+        kernel = gemm(4096, 1024, 1024, scheme)
+        assert 1.1 < target.price(kernel).value / target.alone(kernel).value < 1.6
 
 
 def test_prices_are_cached_and_unknown_schemes_refused() -> None:
     kernel = gemm(123, 456, 789)
     assert A100.price(kernel) is A100.price(gemm(123, 456, 789))
     with pytest.raises(ValueError, match=r"a scheme must be one of fp32, .*got 'fp8'"):
-        A100.price(gemm(1, 1, 1, "fp8"))
-
-
-def test_trees_by_hand() -> None:
-    trees = Trees(("a", "b"), 0.5, 1.0, [[0, 1.0, -0.25, [1, 2.0, 0.125, 9.0]], 0.25])
-    assert trees((1.0, 0.0)) == 0.5
-    assert trees((2.0, 2.0)) == 0.875
-    assert trees((2.0, 3.0)) == 1.0
+        A100.alone(gemm(1, 1, 1, "fp8"))
 
 
 def test_winograd_tiles_follow_the_published_grids() -> None:
