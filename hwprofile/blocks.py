@@ -7,15 +7,12 @@ and measured once, so that a whole architecture costs a look-up for each of its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch.overrides import TorchFunctionMode
 
 from hwprofile.kernel import FLOAT_BYTES, Kernel
 from hwprofile.liveness import peak_bytes
+from hwprofile.meta_build import on_meta
 from hwprofile.runtime import CUDA_GRAPH, Runtime, launches
 from hwprofile.trace import Hole, Record, chain, splice, trace
 from searchspace.build import flow, leaves, plan, primitive_of
@@ -169,7 +166,7 @@ class BlockTable:
         left = flow(node, spec)
         record, params = self._sequence((node,), spec)
         scheme = self.precision if node.scheme in ("", FLOAT) else node.scheme
-        kernels = launches(record, self.runtime, scheme)
+        kernels = launches(record, self.runtime, scheme, within=spec != self.spec)
         block = BlockCost(
             record=record,
             kernels=kernels,
@@ -221,14 +218,14 @@ class BlockTable:
     ) -> tuple[Record, int]:
         primitive = primitive_of(Node(symbol, -1, values))
         arguments = primitive.arguments(spec, primitive.named(values))
-        with torch.device("meta"), _NoInitialValues():
+        with on_meta():
             holes = [Hole(index, out.shape) for index, out in enumerate(outs)]
             trained = primitive.module(*holes, **arguments)
             run = trained
             if primitive.merged:
                 flags = dict.fromkeys(primitive.merged, True)
                 run = primitive.module(*holes, **arguments, **flags)
-        record = trace(run, (self.batch, *spec.shape))
+        record = trace(run, (self.batch, *spec.shape), layout=self.runtime.layout)
         return record, sum(parameter.numel() for parameter in trained.parameters())
 
     @staticmethod
@@ -236,28 +233,6 @@ class BlockTable:
         for node in group:
             spec = flow(node, spec)
         return spec
-
-
-class _NoInitialValues(TorchFunctionMode):
-    """Skips filling tensors: on the meta device it is most of a module's construction."""
-
-    _FILLS = frozenset(
-        getattr(torch.Tensor, name)
-        for name in ("uniform_", "normal_", "erfinv_", "clamp_", "fill_", "zero_", "mul_", "add_")
-    )
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func in self._FILLS:
-            return args[0]
-        if getattr(func, "__module__", "") == "torch.nn.init":
-            return args[0] if args else (kwargs or {})["tensor"]
-        return func(*args, **(kwargs or {}))
 
 
 def block_names(root: Node, spec: TensorSpec) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from types import FrameType
 from typing import Any
 
@@ -27,12 +28,13 @@ class TraceError(ValueError):
 class _Arguments:
     """One call's arguments, sorted into what the record tells apart."""
 
-    __slots__ = ("attrs", "inputs", "tensors", "weights")
+    __slots__ = ("attrs", "inputs", "read", "tensors", "weights")
 
     def __init__(
         self, ids: Mapping[int, int], rule: OpRule, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> None:
         self.inputs: list[int] = []
+        self.read: list[torch.Tensor] = []
         self.tensors: list[torch.Tensor] = []
         self.weights: list[torch.Tensor] = []
         self.attrs: dict[str, Attribute] = dict(rule.defaults)
@@ -49,6 +51,7 @@ class _Arguments:
                 self.weights.append(value)
             else:
                 self.inputs.append(known)
+                self.read.append(value)
         elif value is None:
             return
         elif isinstance(value, (list, tuple)) and any(isinstance(v, torch.Tensor) for v in value):
@@ -61,9 +64,16 @@ class _Arguments:
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records what one forward pass dispatches. Use once, inside `torch.inference_mode`."""
 
-    def __init__(self, module: nn.Module) -> None:
-        """Make the mode for the module that will run, which gives paths and parameters."""
+    def __init__(self, module: nn.Module, layout: str = "nhwc") -> None:
+        """Make the mode for the module that will run, which gives paths and parameters.
+
+        Args:
+            module: What will run.
+            layout: `nhwc` for a runtime that keeps images channels-last, `nchw` where every
+                operation chooses the strides of its result.
+        """
         super().__init__()  # type: ignore[no-untyped-call]
+        self.layout = layout
         self.modules: list[nn.Module] = []
         """The module and all within it, each once."""
         self.paths: dict[int, str] = {}
@@ -97,7 +107,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def finish(self, result: object) -> Record:
         """The record, once the module returned `result`."""
         tensors = list(_tensors_in(result))
-        if not tensors or any(id(t) not in self.ids for t in tensors):
+        tensors = [t for t in tensors if id(t) in self.ids]
+        if not tensors:
             raise TraceError("the module must return tensors that depend on its inputs")
         record = Record(
             calls=tuple(self.calls),
@@ -106,6 +117,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             input_dtypes=tuple([t.dtype for t in self.given]),
             outputs=tuple([self.ids[id(t)] for t in tensors]),
             output_shapes=tuple([tuple(t.shape) for t in tensors]),
+            layout=self.layout,
             param_count=sum([p.numel() for p in self.parameters()]),
         )
         return without_unread(record) if self.rewritten else record
@@ -116,7 +128,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Record a hole's marker and make its output."""
         if not inputs or any(id(t) not in self.ids for t in inputs):
             raise TraceError(f"hole {index} must read tensors that depend on the inputs")
-        out = empty((inputs[0].shape[0], *out_shape), inputs[0].dtype)
+        out = empty((inputs[0].shape[0], *out_shape), inputs[0].dtype, self.layout)
         self.calls.append(
             OpCall(
                 op=HOLE,
@@ -125,6 +137,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 input_shapes=tuple([tuple(t.shape) for t in inputs]),
                 output_shapes=(tuple(out.shape),),
                 output_dtypes=(out.dtype,),
+                input_strides=tuple([t.stride() for t in inputs]),
+                output_strides=(out.stride(),),
                 attrs={"index": index},
                 path=self.paths.get(id(module), ""),
             )
@@ -142,17 +156,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if rule.decompose:
             with self:
                 return func.decompose(*args, **kwargs)
-        call = _Arguments(self.ids, rule, args, kwargs)
+        call, compiled = _Arguments(self.ids, rule, args, kwargs), self.layout == "nhwc"
         if not call.inputs:
-            return self._constant(func, rule, args, kwargs)
+            out = self._constant(func, rule, args, kwargs)
+            return out if compiled else self._note_constant(rule, call, out)
         if rule.drops and call.attrs.get("train") is False:
             return args[0]
         self._refuse(rule, args)
-        if rule.relays and is_dense(args[0]):
+        if compiled and rule.relays and is_dense(args[0]):
             return args[0]
         if rule.convolves:
             normalise_convolution(tuple(call.tensors[1].shape), call.attrs, func._schema.name)
-        out = None if rule.shape is None else rule.shape(call.tensors, call.attrs)
+        shape = rule.shape if compiled else rule.eager_shape
+        out = None if shape is None else shape(call.tensors, call.attrs)
         if out is None:
             out = self._run(func, rule, args, kwargs)
         if rule.writes:
@@ -163,7 +179,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _refuse(self, rule: OpRule, args: Sequence[Any]) -> None:
         """Raise for what cannot be told from shapes."""
         if rule.reads_values and not _by_integers(rule, args):
-            raise TraceError(values_message(self._path(), rule.name))
+            raise TraceError(values_message(self._path(), rule.name, rule.sizes_vary))
         if rule.writes_elsewhere or (rule.writes and id(args[0]) not in self.ids):
             raise TraceError(
                 f"module '{self._path()}' writes what it computes into a tensor of its own "
@@ -174,7 +190,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Compute on parameters and constants alone: shapes only, unless values are asked for."""
         if rule.reads_values and not _by_integers(rule, args):
             if any(isinstance(a, torch.Tensor) and a.is_meta for a in args):
-                raise TraceError(values_message(self._path(), rule.name))
+                raise TraceError(values_message(self._path(), rule.name, rule.sizes_vary))
             return func(*args, **kwargs)
         return self._run(func, rule, args, kwargs)
 
@@ -245,6 +261,25 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._append(rule, call, outs, [self._number(t, root) for t in outs], view)
         return out
 
+    def _note_constant(self, rule: OpRule, call: _Arguments, out: Any) -> Any:
+        """Record what eager PyTorch computes anew from parameters and constants in each forward.
+
+        Views are not recorded: such a result counts as a weight of what reads it.
+        """
+        outs = [out] if isinstance(out, torch.Tensor) else out
+        if not isinstance(outs, (tuple, list)) or not outs or rule.writes:
+            return out
+        if not all(isinstance(t, torch.Tensor) for t in outs):
+            return out
+        if rule.may_view and call.tensors:
+            first = call.tensors[0]
+            if outs[0] is first or _shares(outs[0], first if first.is_meta else self._twin(first)):
+                return out
+        if rule.convolves:
+            normalise_convolution(tuple(call.tensors[1].shape), call.attrs, rule.name)
+        self._append(rule, call, outs, [self._number(t, None) for t in outs], False)
+        return out
+
     def _note_write(self, rule: OpRule, call: _Arguments, written: torch.Tensor) -> None:
         """Record an in-place call: every tensor that shares the memory gets a new identifier."""
         root = self.roots[self.ids[id(written)]]
@@ -265,17 +300,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         macs = 0
         if rule.macs is not None:
             macs = rule.macs([tuple(t.shape) for t in call.tensors], shapes[0], call.attrs)
-        ids = self.ids
         self.calls.append(
             OpCall(
                 op=rule.name,
                 inputs=tuple(call.inputs),
                 outputs=tuple(outputs),
-                input_shapes=tuple([tuple(t.shape) for t in call.tensors if id(t) in ids])
-                if call.weights
-                else tuple([tuple(t.shape) for t in call.tensors]),
+                input_shapes=tuple([tuple(t.shape) for t in call.read]),
                 output_shapes=tuple(shapes),
                 output_dtypes=tuple([t.dtype for t in outs]),
+                input_strides=tuple([t.stride() for t in call.read]),
+                output_strides=tuple([t.stride() for t in outs]),
                 weights=tuple([_weight(w) for w in call.weights]),
                 attrs=call.attrs,
                 macs=macs,
@@ -324,10 +358,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return ""
 
 
-def values_message(path: str, reason: str) -> str:
-    """What to tell the user of a module that asks for values."""
+def values_message(path: str, reason: str, sizes_vary: bool = False) -> str:
+    """What to tell the user of a module that asks for values.
+
+    Args:
+        path: Module path.
+        reason: What asked.
+        sizes_vary: Whether the size of a result depends on values.
+    """
+    does = "asks for the values of a tensor"
+    if sizes_vary:
+        does += ", to make another as large as they say"
     return (
-        f"module '{path}' asks for the values of a tensor, which a trace does not have ({reason}). "
+        f"module '{path}' {does}: a trace has none ({reason}). "
         "Let shapes or constructor arguments decide instead, or keep that part out of the module"
     )
 
@@ -341,6 +384,9 @@ def _tensors_in(result: object) -> Iterator[torch.Tensor]:
     elif isinstance(result, Mapping):
         for item in result.values():
             yield from _tensors_in(item)
+    elif is_dataclass(result):
+        for field in fields(result):
+            yield from _tensors_in(getattr(result, field.name))
 
 
 def _shares(a: torch.Tensor, b: torch.Tensor) -> bool:

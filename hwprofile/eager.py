@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 
 from hwprofile.fuse_rules import sizes_of
-from hwprofile.kernel import Kernel
+from hwprofile.kernel import FLOAT_BYTES, Kernel
 from hwprofile.record import OpCall, Record
 
 HALF = frozenset(
@@ -43,46 +43,57 @@ FULL = frozenset(
 """Operations that autocast runs in 32 bits."""
 
 
-def eager_kernels(record: Record) -> Iterator[Kernel]:
-    """The kernels that launch, in order."""
-    bits = dict.fromkeys(record.inputs, 4)
+def eager_kernels(record: Record, scheme: str = "fp16") -> Iterator[Kernel]:
+    """The kernels that launch, in order.
+
+    Args:
+        record: A record without holes.
+        scheme: A float scheme; those of 16 bits are autocast, `fp32` and `tf32` cast nothing.
+    """
+    narrow, bits = FLOAT_BYTES[scheme], dict.fromkeys(record.inputs, 4)
     for call in record.calls:
         if call.view:
             bits.update(dict.fromkeys(call.outputs, bits[call.inputs[0]]))
             continue
-        size = _size(call, bits)
+        size = _size(call, bits, narrow)
         given = dict(zip(call.inputs, call.input_shapes, strict=True))
         if call.op in HALF or call.op in FULL:
             for tensor, shape in given.items():
                 if bits[tensor] != size:
-                    yield _cast(math.prod(shape), bits[tensor], size, call.path)
+                    yield _cast(math.prod(shape), bits[tensor], size, scheme, call.path)
                     bits[tensor] = size if call.op in HALF else bits[tensor]
         made = 1 if call.inplace else len(call.outputs)
         read = sum(math.prod(shape) * size for shape in given.values())
         written = sum(math.prod(shape) for shape in call.output_shapes[:made])
         bits.update(dict.fromkeys(call.outputs, size))
-        yield _kernel(call, size, read, written * size)
+        yield _kernel(call, _scheme(call, size, scheme), size, read, written * size)
 
 
-def _size(call: OpCall, bits: dict[int, int]) -> int:
+def _size(call: OpCall, bits: dict[int, int], narrow: int) -> int:
     """Bytes of an element that an operation works on."""
     if call.op in HALF:
-        return 2
+        return narrow
     if call.op in FULL:
         return 4
     # A norm of batches takes 32-bit statistics and keeps its input's type.
     wide = call.op != "batch_norm" and any(weight.shape for weight in call.weights)
-    return max([4 if wide else 2, *(bits[i] for i in call.inputs)])
+    return max([4 if wide else narrow, *(bits[i] for i in call.inputs)])
 
 
-def _kernel(call: OpCall, size: int, read: int, written: int) -> Kernel:
+def _scheme(call: OpCall, size: int, scheme: str) -> str:
+    if size == 2:
+        return scheme
+    return "tf32" if scheme == "tf32" and call.op in HALF else "fp32"
+
+
+def _kernel(call: OpCall, scheme: str, size: int, read: int, written: int) -> Kernel:
     op, m, n, k, groups, taps, stride, flops = sizes_of(call)
     weights = sum(weight.numel for weight in call.weights)
     if call.op == "embedding":
         weights = math.prod(call.output_shapes[0])
     return Kernel(
         op=op,
-        scheme="fp16" if size == 2 else "fp32",
+        scheme=scheme,
         m=m,
         n=n,
         k=k,
@@ -98,10 +109,10 @@ def _kernel(call: OpCall, size: int, read: int, written: int) -> Kernel:
     )
 
 
-def _cast(elements: int, read: int, written: int, path: str) -> Kernel:
+def _cast(elements: int, read: int, written: int, scheme: str, path: str) -> Kernel:
     return Kernel(
         op="elementwise",
-        scheme="fp16",
+        scheme=scheme,
         m=elements,
         read_bytes=elements * read,
         write_bytes=elements * written,

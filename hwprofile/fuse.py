@@ -21,16 +21,20 @@ Nothing fuses across records: their inputs and outputs are in memory, at the flo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from hwprofile.fuse_rules import QUANTIZES
+from hwprofile.fuse_rules import GRAPH_RULES, QUANTIZES, FuseRules
 from hwprofile.kernel import FLOAT_BYTES, SCHEMES, Kernel
 from hwprofile.launches import Grouper, Launch
+from hwprofile.layouts import told
 from hwprofile.record import Record
 
 _WEIGHT_BITS = {"w8a8": 8, "w8": 8, "w4": 4}
 
 
-def fuse(record: Record, scheme: str = "fp16") -> tuple[Kernel, ...]:
+def fuse(
+    record: Record, scheme: str = "fp16", rules: FuseRules = GRAPH_RULES, *, tell_ops: bool = False
+) -> tuple[Kernel, ...]:
     """The kernels that launch for a record, in an order that respects the data flow.
 
     Schemes: the float ones set the bytes of every element; in `tf32`, kernels that multiply
@@ -44,6 +48,8 @@ def fuse(record: Record, scheme: str = "fp16") -> tuple[Kernel, ...]:
     Args:
         record: A record without holes.
         scheme: One of `hwprofile.kernel.SCHEMES`.
+        rules: What joins what.
+        tell_ops: Whether to fill the fields of kernels that are for CPUs.
 
     Returns:
         The kernels; none for the identity or for views alone.
@@ -53,14 +59,15 @@ def fuse(record: Record, scheme: str = "fp16") -> tuple[Kernel, ...]:
     """
     if scheme not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}; got '{scheme}'")
-    return tuple(_Pricer(Grouper(record), scheme).kernels())
+    return tuple(_Pricer(Grouper(record, rules), scheme, tell_ops).kernels())
 
 
 class _Pricer:
     """Counts the bytes of launches under a scheme."""
 
-    def __init__(self, grouper: Grouper, scheme: str) -> None:
+    def __init__(self, grouper: Grouper, scheme: str, tell_ops: bool) -> None:
         self.grouper = grouper
+        self.tell_ops = tell_ops
         self.launches = sorted(grouper.launches, key=lambda launch: launch.position)
         self.scheme = scheme
         # What multiplies no weight; in TF32 only products and convolutions differ from fp32.
@@ -84,7 +91,7 @@ class _Pricer:
             value = self.grouper.value.get(launch.main, -1)
             if value in self.demand and value not in self.quantized:
                 self.quantized.add(value)
-                yield self._quantize(value, launch.path)
+                yield self._quantize(value, launch.call.path)
             yield self._kernel(launch)
 
     def _kernel(self, launch: Launch) -> Kernel:
@@ -93,7 +100,7 @@ class _Pricer:
         if op == "elementwise":
             m = max([self.grouper.numel[v] for v in launch.made])
         weight_bits = launch.weight * _WEIGHT_BITS.get(self.scheme, 8 * self.float_bytes)
-        return Kernel(
+        kernel = Kernel(
             op=op,
             scheme=self._scheme(launch),
             m=m,
@@ -107,8 +114,12 @@ class _Pricer:
             weight_bytes=-(-weight_bits // 8) + launch.floats * self.float_bytes,
             write_bytes=self._written(launch),
             detail="+".join(launch.names),
-            path=launch.path,
+            path=launch.call.path,
         )
+        if not self.tell_ops:
+            return kernel
+        done = (launch.names[0], *launch.names[1 + launch.folded :])
+        return replace(kernel, **told(launch.call, done))
 
     def _scheme(self, launch: Launch) -> str:
         if launch.weight:

@@ -6,7 +6,8 @@ Legend: B batch, C channels, S spatial positions, L and E rows and columns of at
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from hwprofile.kernel import SOFTMAX_FLOPS
@@ -69,6 +70,35 @@ QUANTIZED: frozenset[str] = frozenset({"gemm", "conv2d", "depthwise_conv2d"})
 QUANTIZES: frozenset[str] = QUANTIZED | {"elementwise", "layer_norm"}
 """Families whose kernels can also write what they computed as int8."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epilogue:
+    """What a library's product can do with its result before it writes it."""
+
+    unary: frozenset[str] = frozenset()
+    """Operations on one tensor, of which it does one."""
+    binary: frozenset[str] = frozenset()
+    """Operations with another tensor as large, or one value for each channel; it does one."""
+    after: frozenset[str] = frozenset()
+    """Operations that it does after one of `binary`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FuseRules:
+    """Which operations a compiler joins."""
+
+    prologue: frozenset[str] = PROLOGUE
+    """Families whose kernels apply elementwise operations to what they have just read."""
+    folds: frozenset[str] = frozenset({"batch_norm"})
+    """Operations with constants that fold into the weights of the product before."""
+    into: frozenset[str] | None = None
+    """Products, by operation, into which they fold; None for all."""
+    epilogues: Mapping[str, Epilogue] | None = None
+    """What each product does to its result, by operation; None where all do everything."""
+
+
+GRAPH_RULES = FuseRules()
+"""Of `cuda-graph`: every product has an epilogue."""
 FLOPS_PER_ELEMENT: dict[str, int] = {
     "layer_norm": 8,
     "group_norm": 8,

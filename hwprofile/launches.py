@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from hwprofile.fuse_rules import (
     EPILOGUE,
     FAMILY_OF,
+    GRAPH_RULES,
     JOINED_WHILE_READ,
-    PROLOGUE,
     QUANTIZED,
+    FuseRules,
     Sizes,
     sizes_of,
 )
 from hwprofile.record import HOLE, OpCall, Record, Shape
+from hwprofile.runtime import LIBRARY
 
 
 @dataclass(slots=True, eq=False)
@@ -23,8 +25,8 @@ class Launch:
 
     sizes: Sizes
     """Family and sizes, from the operation that decides them."""
-    path: str
-    """Module path of that operation."""
+    call: OpCall
+    """That operation."""
     position: int
     """Place in the order of launches."""
     main: int = -1
@@ -35,6 +37,8 @@ class Launch:
     """Elements of all other parameters."""
     flops: int = 0
     """Operations, those fused included."""
+    folded: int = 0
+    """Operations after the first that went into its weights."""
     has_bias: bool = False
     """Whether a product adds a bias."""
     reads: dict[int, int] = field(default_factory=dict)
@@ -52,7 +56,8 @@ class Grouper:
     goes by *key*: the value itself, or the view where that is only a part of it.
     """
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, rules: FuseRules = GRAPH_RULES) -> None:
+        self.rules = rules
         self.launches: list[Launch] = []
         self.value: dict[int, int] = {}
         """Value behind each tensor."""
@@ -119,12 +124,12 @@ class Grouper:
         if family == "elementwise":
             if self._folds(call) or self._joins(call, clock):
                 return
-        elif family in PROLOGUE:
+        elif family in self.rules.prologue:
             launch = self._source(call.inputs[0])
             if launch is not None and launch.sizes.op == "elementwise":
                 moves = self._moves(launch, self.value[call.inputs[0]])
                 if moves or family in JOINED_WHILE_READ:
-                    launch.sizes, launch.path = sizes_of(call), call.path
+                    launch.sizes, launch.call = sizes_of(call), call
                     self._extend(launch, call, launch.sizes.flops)
                     return
         self._open(call, clock)
@@ -132,7 +137,7 @@ class Grouper:
     def _open(self, call: OpCall, clock: int) -> None:
         """Start a launch with a call."""
         sizes = sizes_of(call)
-        launch = Launch(sizes=sizes, path=call.path, position=clock)
+        launch = Launch(sizes=sizes, call=call, position=clock)
         if sizes.op in QUANTIZED and call.weights:
             launch.main = self.key[call.inputs[0]]
             launch.weight = max([w.numel for w in call.weights])
@@ -177,15 +182,21 @@ class Grouper:
                 self._absorb(launch, maker)
 
     def _folds(self, call: OpCall) -> bool:
-        """Fold a batch norm into the product that makes its input, if it can be."""
-        if call.op != "batch_norm":
+        """Fold an operation with constants into the product that makes its input, if it can be."""
+        if call.op not in self.rules.folds or len(call.inputs) != 1:
             return False
         launch, value = self._source(call.inputs[0]), self.value[call.inputs[0]]
-        if launch is None or not launch.weight or len(launch.names) > 1 or self.uses[value] > 1:
+        if launch is None or not launch.weight or self.uses[value] > 1:
             return False
-        bias = 0 if launch.has_bias else call.weights[0].numel
+        into = self.rules.into
+        if not self.rules.folds.issuperset(launch.names[1:]) or (
+            into is not None and launch.names[0] not in into
+        ):
+            return False
+        bias = 0 if launch.has_bias else max([w.numel for w in call.weights], default=0)
         floats = launch.floats + bias
         self._extend(launch, call, 0)
+        launch.folded += 1
         launch.floats, launch.has_bias = floats, True
         return True
 
@@ -197,6 +208,8 @@ class Grouper:
         for i in call.inputs:
             launch = self._source(i)
             if launch is None or self.numel[self.value[i]] != elements or launch is best:
+                continue
+            if not self._takes(launch, call):
                 continue
             pointwise = launch.sizes.op == "elementwise"
             if self._moves(launch, self.value[i]):
@@ -213,7 +226,8 @@ class Grouper:
             return False
         if best_rank[0] > 1:
             # Nothing else waits for these, so they can run as late as this call.
-            for other in movable:
+            whole = self.rules.epilogues is None or best.names[0] not in LIBRARY
+            for other in movable if whole else ():
                 if other is not best:
                     self._absorb(best, other)
             best.position = clock
@@ -227,6 +241,30 @@ class Grouper:
         if launch is None or self.key[tensor] != value or launch.sizes.op not in EPILOGUE:
             return None
         return launch
+
+    def _takes(self, launch: Launch, call: OpCall) -> bool:
+        """Whether a launch could do an elementwise call before it writes."""
+        rules, first = self.rules, launch.names[0]
+        if rules.epilogues is None or first not in LIBRARY:
+            return True
+        epilogue = rules.epilogues.get(first)
+        if epilogue is None:
+            return False
+        done = launch.names[1 + launch.folded :]
+        if len(call.inputs) < 2:
+            return (call.op in epilogue.unary and not call.weights and not done) or (
+                call.op in epilogue.after and len(done) == 1 and done[0] in epilogue.binary
+            )
+        return call.op in epilogue.binary and not done and self._alike(call)
+
+    def _alike(self, call: OpCall) -> bool:
+        """Whether each operand is as large as the result, or has one value for each channel."""
+        out = call.output_shapes[0]
+        of_channels = (out[1], 1, 1) if len(out) == 4 else out[-1:]
+        return all(
+            shape == out or (len(shape) == len(out) and shape[-len(of_channels) :] == of_channels)
+            for shape in call.input_shapes
+        )
 
     def _moves(self, launch: Launch, value: int) -> bool:
         """Whether one call alone waits for a launch, the one that now reads `value`."""

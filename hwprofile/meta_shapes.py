@@ -23,10 +23,11 @@ Tensors = Sequence[torch.Tensor]
 Attributes = Mapping[str, Attribute]
 
 
-def empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-    """A meta tensor in the runtime's layout: channels-last where it has four dimensions."""
-    layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
-    return torch.empty(shape, dtype=dtype, device=META, memory_format=layout)
+def empty(shape: Sequence[int], dtype: torch.dtype, layout: str = "nhwc") -> torch.Tensor:
+    """A meta tensor in a layout: `nhwc` is channels-last where there are four dimensions."""
+    last = layout == "nhwc" and len(shape) == 4
+    form = torch.channels_last if last else torch.contiguous_format
+    return torch.empty(shape, dtype=dtype, device=META, memory_format=form)
 
 
 def is_dense(tensor: torch.Tensor) -> bool:
@@ -85,6 +86,37 @@ def convolution(tensors: Tensors, attrs: Attributes) -> torch.Tensor | None:
     )
     sizes = windows(shape[2:], attrs, kernel) if fits else None
     return None if sizes is None else empty((shape[0], weight.shape[0], *sizes), x.dtype)
+
+
+def eager_convolution(tensors: Tensors, attrs: Attributes) -> torch.Tensor | None:
+    """As `convolution`, channels-last only where the image or the weight is."""
+    out = convolution(tensors, attrs)
+    if out is None or is_channels_last(tensors[0]) or is_channels_last(tensors[1]):
+        return out
+    return torch.empty(out.shape, dtype=out.dtype, device=META)
+
+
+def is_channels_last(x: torch.Tensor) -> bool:
+    """Whether torch takes the tensor for channels-last images, and not for row-major ones."""
+    return (
+        x.dim() == 4
+        and not x.is_contiguous()
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def row_major(tensors: Tensors, attrs: Attributes) -> torch.Tensor | None:
+    """The first tensor's shape and type, row-major whatever its strides."""
+    return torch.empty(tensors[0].shape, dtype=tensors[0].dtype, device=META)
+
+
+def eager_attention(tensors: Tensors, attrs: Attributes) -> torch.Tensor | None:
+    """The query's shape `[B, heads, L, E]`, in memory `[B, L, heads, E]`."""
+    query, value = tensors[0], tensors[2]
+    if query.dim() != 4 or query.shape[-1] != value.shape[-1]:
+        return None
+    b, heads, rows, e = query.shape
+    return torch.empty((b, rows, heads, e), dtype=query.dtype, device=META).transpose(1, 2)
 
 
 def pool2d(tensors: Tensors, attrs: Attributes) -> torch.Tensor | None:
@@ -218,3 +250,12 @@ RULES: dict[str, ShapeRule] = {
     "minimum": binary,
 }
 """Quick rules by the operation's short name; `op_rules` adds the unary ones."""
+
+_ONLY_CHANNELS_LAST = ("cat", "roll", "mean", "sum", "amax", "rms_norm")
+EAGER_RULES: dict[str, ShapeRule] = {
+    **{name: rule for name, rule in RULES.items() if name not in _ONLY_CHANNELS_LAST},
+    "convolution": eager_convolution,
+    "layer_norm": row_major,
+    "scaled_dot_product_attention": eager_attention,
+}
+"""The same where every operation chooses its result's strides, as eager PyTorch's do."""

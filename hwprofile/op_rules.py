@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from hwprofile.meta_shapes import RULES, ShapeRule, like_first, spread
+from hwprofile.meta_shapes import EAGER_RULES, RULES, ShapeRule, like_first, spread
 from hwprofile.record import Attribute, Shape
 
 MacRule = Callable[[Sequence[Shape], Shape, dict[str, Attribute]], int]
@@ -76,6 +76,8 @@ class OpRule:
     """Whether it takes a device, which must then be the meta device."""
     reads_values: bool
     """Whether its result's shape or value depends on what tensors hold."""
+    sizes_vary: bool
+    """Whether its result's shape does."""
     drops: bool
     """Whether it is a drop-out, which inference skips."""
     relays: bool
@@ -84,6 +86,8 @@ class OpRule:
     """Whether it is a convolution."""
     shape: ShapeRule | None
     """Quick way to the result, or None for torch's own."""
+    eager_shape: ShapeRule | None
+    """The same where every operation chooses its result's strides."""
     macs: MacRule | None
     """Multiply-adds, or None for none."""
     meaning: Callable[..., torch.Tensor] | None
@@ -125,10 +129,12 @@ def _make_rule(func: torch._ops.OpOverload) -> OpRule:
         makes_device=any(a.name == "device" for a in args),
         reads_values=torch.Tag.data_dependent_output in func.tags
         or torch.Tag.dynamic_output_shape in func.tags,
+        sizes_vary=torch.Tag.dynamic_output_shape in func.tags,
         drops=name in _DROPOUTS,
         relays=name == "contiguous",
         convolves=convolves,
         shape=RULES.get(name, like_first if name in UNARY else None),
+        eager_shape=EAGER_RULES.get(name, like_first if name in UNARY else None),
         macs=_MACS.get(name),
         meaning=_meaning(func),
     )

@@ -57,6 +57,10 @@ class OpCall:
     """Shapes of `outputs`."""
     output_dtypes: tuple[torch.dtype, ...]
     """Element types of `outputs`."""
+    input_strides: tuple[Shape, ...] = ()
+    """Strides of `inputs`, in elements."""
+    output_strides: tuple[Shape, ...] = ()
+    """Strides of `outputs`, in elements."""
     weights: tuple[Weight, ...] = ()
     """Parameters, buffers and constants read, in the order of the arguments."""
     attrs: Mapping[str, Attribute] = field(default_factory=dict, hash=False)
@@ -93,6 +97,8 @@ class Record:
     """Identifiers of the outputs; an input's own where the module hands it on."""
     output_shapes: tuple[Shape, ...]
     """Shapes of the outputs."""
+    layout: str = "nhwc"
+    """Layout that it was traced in, as `hwprofile.trace.trace` has it."""
     param_count: int = 0
     """Elements of the module's distinct parameters, shared ones once, unused ones too."""
 
@@ -182,6 +188,7 @@ def splice(record: Record, children: Sequence[Record]) -> Record:
         input_dtypes=record.input_dtypes,
         outputs=tuple(names[i] for i in record.outputs),
         output_shapes=record.output_shapes,
+        layout=record.layout,
         param_count=record.param_count + sum(child.param_count for child in children),
     )
 
@@ -214,6 +221,7 @@ def chain(records: Sequence[Record], paths: Sequence[str] | None = None) -> Reco
         input_dtypes=first.input_dtypes,
         outputs=tuple(passed),
         output_shapes=shapes,
+        layout=first.layout,
         param_count=sum(record.param_count for record in records),
     )
 
@@ -234,6 +242,7 @@ def without_unread(record: Record) -> Record:
         input_dtypes=record.input_dtypes,
         outputs=tuple(names[i] for i in record.outputs),
         output_shapes=record.output_shapes,
+        layout=record.layout,
         param_count=record.param_count,
     )
 
@@ -277,6 +286,8 @@ def _moved(call: OpCall, inputs: tuple[int, ...], outputs: tuple[int, ...], path
         input_shapes=call.input_shapes,
         output_shapes=call.output_shapes,
         output_dtypes=call.output_dtypes,
+        input_strides=call.input_strides,
+        output_strides=call.output_strides,
         weights=call.weights,
         attrs=call.attrs,
         macs=call.macs,
@@ -294,6 +305,8 @@ def _with_outputs(call: OpCall, kept: Sequence[int]) -> OpCall:
         input_shapes=call.input_shapes,
         output_shapes=tuple(call.output_shapes[n] for n in kept),
         output_dtypes=tuple(call.output_dtypes[n] for n in kept),
+        input_strides=call.input_strides,
+        output_strides=tuple(call.output_strides[n] for n in kept),
         weights=call.weights,
         attrs=call.attrs,
         macs=call.macs,

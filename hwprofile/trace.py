@@ -4,12 +4,16 @@ Costs are traced, never hand-written: a dispatch mode sees every operation that 
 makes, in inference mode, where composite operations such as `linear` arrive whole. Parameters stand
 in as meta tensors, one by one as they are read, so the caller's module is neither copied nor moved.
 
-Images are channels-last in memory, as in the runtime whose kernels `hwprofile.fuse` predicts: there
-a permute around a layer norm is free, and a reshape is a copy only where that layout makes it one.
+In layout `nhwc` images are channels-last in memory throughout, as compiled runtimes keep them:
+there a permute around a layer norm is free, a reshape is a copy only where that layout makes it
+one, and what is computed from parameters alone is folded into them. In `nchw` inputs are row-major
+and the record is of eager PyTorch on a CPU: every operation chooses the strides of its result, so
+that a permuted image stays channels-last from there on, and computation on parameters is recorded.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from contextvars import ContextVar
 from traceback import walk_tb
@@ -52,7 +56,10 @@ class Hole(nn.Module):
 
 
 def trace(
-    module: nn.Module, *inputs: Sequence[int] | torch.Tensor, dtype: torch.dtype | None = None
+    module: nn.Module,
+    *inputs: Sequence[int] | torch.Tensor,
+    dtype: torch.dtype | None = None,
+    layout: str = "nhwc",
 ) -> Record:
     """Record the operations of a module's forward at inference.
 
@@ -63,20 +70,26 @@ def trace(
         module: Any module whose control flow does not depend on the values of its inputs.
         *inputs: For each input its shape with the batch, or a tensor whose shape and type to take.
         dtype: Element type of the inputs given as shapes; by default the first parameter's.
+        layout: `nhwc` or `nchw`, as the runtime has it (`hwprofile.runtime.Runtime.layout`).
 
     Returns:
-        The record; its outputs in the order in which tuples, lists and mappings are walked.
+        The record; its outputs in the order in which tuples, lists, mappings and data classes are
+        walked, without those that depend on no input.
 
     Raises:
-        TraceError: Where the module asks for values, writes into a buffer of its own, or fails.
+        TraceError: Where the module needs other inputs, asks for values, writes into a buffer of
+            its own, or fails.
     """
-    recorder = Recorder(module)
+    if layout not in ("nhwc", "nchw"):
+        raise ValueError(f"a layout must be nhwc or nchw; got '{layout}'")
+    _check_inputs(module, len(inputs))
+    recorder = Recorder(module, layout)
     training = [m for m in recorder.modules if m.training]
     if dtype is None:
         floating = (p.dtype for p in recorder.parameters() if p.dtype.is_floating_point)
         dtype = next(floating, torch.float32)
     with torch.inference_mode():
-        given = [_meta_input(shape, dtype) for shape in inputs]
+        given = [_meta_input(shape, dtype, layout) for shape in inputs]
         recorder.start(given)
         token = _RECORDER.set(recorder)
         # Past `Module.__setattr__`, which would take longer than the forward itself.
@@ -85,12 +98,14 @@ def trace(
         try:
             with recorder:
                 result = module(*given)
-        except (RuntimeError, TypeError) as error:
-            # Values can be asked for outside of the dispatcher, as `tolist` and `numpy` do.
-            if not any(sign in str(error) for sign in _SIGNS_OF_NO_VALUES):
-                raise
+        except TraceError:
+            raise
+        except Exception as error:  # foreign code: whatever it raises is told, with its place
             path = recorder.path_of(_last_frame(error))
-            raise TraceError(values_message(path, str(error))) from error
+            # Values can be asked for outside of the dispatcher, as `tolist` and `numpy` do.
+            if any(sign in str(error) for sign in _SIGNS_OF_NO_VALUES):
+                raise TraceError(values_message(path, str(error))) from error
+            raise TraceError(_fault_message(path, recorder, error)) from error
         finally:
             _RECORDER.reset(token)
             for m in training:
@@ -98,12 +113,44 @@ def trace(
         return recorder.finish(result)
 
 
+def _check_inputs(module: nn.Module, given: int) -> None:
+    """Raise where the forward does not take that many tensors."""
+    try:
+        signature = inspect.signature(module.forward)
+    except ValueError:
+        return
+    try:
+        signature.bind(*range(given))
+    except TypeError as error:
+        needed = [
+            parameter.name
+            for parameter in signature.parameters.values()
+            if parameter.default is parameter.empty
+            and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        ]
+        raise TraceError(
+            f"module '' ({type(module).__name__}) takes {', '.join(needed) or 'no inputs'}; the "
+            f"tracer was told {given} shape{'s'[: given != 1]} ({error}). Give one shape for each "
+            "input, in the order of its forward, or wrap it in a module that makes the others"
+        ) from error
+
+
+def _fault_message(path: str, recorder: Recorder, error: Exception) -> str:
+    shapes = ", ".join(str(tuple(tensor.shape)) for tensor in recorder.given)
+    return (
+        f"module '{path}' raised {type(error).__name__} for inputs {shapes}: {error}. Give the "
+        "shapes and element types that its forward takes"
+    )
+
+
 def _last_frame(error: BaseException) -> FrameType | None:
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     return frames[-1] if frames else None
 
 
-def _meta_input(given: Sequence[int] | torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _meta_input(
+    given: Sequence[int] | torch.Tensor, dtype: torch.dtype, layout: str
+) -> torch.Tensor:
     if isinstance(given, torch.Tensor):
-        return empty(tuple(given.shape), given.dtype)
-    return empty(tuple(given), dtype)
+        return empty(tuple(given.shape), given.dtype, layout)
+    return empty(tuple(given), dtype, layout)

@@ -6,7 +6,6 @@ in that a user names.
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Any
 
+from nas.foreign import import_foreign
 from searchspace.primitives import PRIMITIVES
 
 PREDICTORS: Mapping[str, str] = {
@@ -73,7 +73,7 @@ def load(place: str, kind: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        found: Any = importlib.import_module(module_name)
+        found: Any = import_foreign(module_name)
     except Exception as fault:
         raise PluginError(
             f"cannot import '{module_name}' for the {kind} '{place}': {fault}"

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from hwprofile.blocks import BlockTable, block_names
 from hwprofile.kernel import Kernel, is_unknown
 from hwprofile.liveness import peak_bytes
+from hwprofile.meta_build import on_meta
 from hwprofile.runtime import launches
 from hwprofile.target import Target
 from hwprofile.trace import trace
@@ -89,7 +89,7 @@ def _module(place: str) -> nn.Module:
 def _made_on_meta(make: Callable[[], Any]) -> Any:
     """Call a factory without allocating weights, or with them where it reads their values."""
     try:
-        with torch.device("meta"):
+        with on_meta():
             return make()
     except Exception:  # noqa: BLE001 - foreign code; what the second call raises is told
         # Constructors may compute with tensors, as those of stochastic depth do: the real device
@@ -141,7 +141,7 @@ def _traced(
 ) -> dict[str, Any]:
     _check_scheme(target, precision)
     runtime, batch = target.runtime, shapes[0][0]
-    record = trace(module, *shapes)
+    record = trace(module, *shapes, layout=runtime.layout)
     size = 4 if precision in ("fp32", "tf32") else 2
     counts = (record.macs // batch, record.param_count, peak_bytes(record, size))
     found = _record(target, shapes, precision, counts, launches(record, runtime, precision))

@@ -1,8 +1,8 @@
 """Builds timm's models on the meta device, without weights and without torchvision.
 
-timm is needed by this benchmark alone (`pip install timm --no-deps` and what it then asks for). It
-imports torchvision, which does not load beside a CPU build of torch; no model's forward needs it,
-so names of torchvision stand for empty classes here.
+timm is needed by these benchmarks alone (`pip install timm --no-deps` and what it then asks for).
+It imports torchvision, which `nas.foreign` has load beside a CPU build of torch; where there is
+none, its names stand for empty classes here, as no model's forward needs it.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from __future__ import annotations
 import sys
 import types
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from typing import Any
 
-import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
+from hwprofile.meta_build import on_meta
 from hwprofile.record import Record
 from hwprofile.trace import trace
+from nas.foreign import import_foreign
 
 
 class _AnyName(type):
@@ -57,39 +58,17 @@ class _Finder(MetaPathFinder, Loader):
         module.__dict__["__version__"] = "0.0.0"
 
 
-class _NoFills(TorchFunctionMode):
-    """Skips initial values, which take longer than the rest of a model's construction."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if getattr(func, "__module__", "") == "torch.nn.init" or func in _FILLS:
-            return args[0] if args else (kwargs or {})["tensor"]
-        return func(*args, **(kwargs or {}))
-
-
-_FILLS = frozenset(
-    getattr(torch.Tensor, name) for name in ("uniform_", "normal_", "erfinv_", "clamp_", "fill_")
-)
-
-
 def import_timm() -> types.ModuleType:
     """The module `timm`.
 
     Raises:
         ImportError: timm, or something else that it needs, is not installed.
     """
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
+    if find_spec("torchvision") is None:
+        sys.meta_path.append(_Finder())
     # What it has to say of its own optional needs is not part of the output.
     with redirect_stdout(sys.stderr):
-        import timm
-
-    return timm
+        return import_foreign("timm")
 
 
 def build(name: str, resolution: int) -> nn.Module:
@@ -100,7 +79,7 @@ def build(name: str, resolution: int) -> nn.Module:
         resolution: height and width; models that serve any size are not told.
     """
     timm = import_timm()
-    with warnings.catch_warnings(), torch.device("meta"), _NoFills():
+    with warnings.catch_warnings(), on_meta():
         warnings.simplefilter("ignore")
         try:
             model = timm.create_model(name, img_size=resolution)
@@ -123,7 +102,7 @@ def widen_gates(model: nn.Module) -> None:
         if type(module).__name__ == "SqueezeExcite":
             reduce: Any = module.conv_reduce
             wide = int(reduce.in_channels * 0.25)
-            with torch.device("meta"):
+            with on_meta():
                 module.conv_reduce = nn.Conv2d(reduce.in_channels, wide, 1)
                 module.conv_expand = nn.Conv2d(wide, reduce.in_channels, 1)
 

@@ -282,6 +282,40 @@ class Constant(nn.Module):
         return torch.ones(3)
 
 
+class Fails(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[-1] == 5, "five columns are needed"
+        return x
+
+
+class Pair(nn.Module):
+    def forward(self, x: Tensor, y: Tensor, scale: float = 1.0) -> dict[str, object]:
+        out = x @ y
+        return {"first": out, "all": [out.relu(), None, 3], "table": torch.ones(2)}
+
+
+def test_inputs_that_were_not_told_are_asked_for() -> None:
+    with pytest.raises(
+        TraceError, match=r"\(Pair\) takes x, y; .* told 1 shape .*one shape for each"
+    ):
+        trace(Pair(), (2, 4))
+    with pytest.raises(TraceError, match=r"\(ReLU\) takes input; the tracer was told 2 shapes"):
+        trace(nn.ReLU(), (2, 4), (2, 4))
+
+
+def test_several_inputs_and_outputs_of_any_nesting() -> None:
+    record = trace(Pair(), (2, 4), (4, 3))
+    assert record.input_shapes == ((2, 4), (4, 3))
+    assert record.output_shapes == ((2, 3), (2, 3))
+
+
+def test_what_a_forward_raises_is_told_with_its_module() -> None:
+    with pytest.raises(
+        TraceError, match=r"module '1' raised AssertionError for inputs \(2, 4\): five"
+    ):
+        trace(nn.Sequential(nn.ReLU(), Fails()), (2, 4))
+
+
 def test_values_of_the_modules_own_buffers_may_steer_it() -> None:
     class Steered(nn.Module):
         def __init__(self) -> None:
