@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -56,9 +57,33 @@ def load_space(
 ) -> Grammar:
     """The grammar of a space that ships, or of a `.grammar` file.
 
+    Checking a grammar takes tenths of a second; of a space that ships this is done once for each
+    set of arguments.
+
     Args and raises as `searchspace.read.read_grammar`, and `UnknownSpaceError`.
     """
+    if name in space_names():
+        narrowed = tuple((domain, (low, high)) for domain, (low, high) in (limits or {}).items())
+        return _shipped(name, spec, classes, narrowed, schemes)
     source = Path(name).name if "/" in name or name.endswith(SUFFIX) else name + SUFFIX
     return read_grammar(
         space_text(name), source=source, spec=spec, classes=classes, limits=limits, schemes=schemes
+    )
+
+
+@lru_cache(maxsize=32)
+def _shipped(
+    name: str,
+    spec: TensorSpec | None,
+    classes: int | None,
+    limits: tuple[tuple[str, tuple[int, int]], ...],
+    schemes: tuple[str, ...],
+) -> Grammar:
+    return read_grammar(
+        space_text(name),
+        source=name + SUFFIX,
+        spec=spec,
+        classes=classes,
+        limits=dict(limits),
+        schemes=schemes,
     )

@@ -15,6 +15,7 @@ from kernels.aot import (
     KernelSource,
     capability_of,
     compile_kernel,
+    read_resources,
     specialise,
 )
 from kernels.toolchain import AheadOfTimeError
@@ -22,6 +23,7 @@ from kernels.toolchain import AheadOfTimeError
 pytest.importorskip("triton", reason="Triton has wheels for Linux only")
 
 from kernels.depthwise_conv_sources import sources
+from kernels.gemm_sources import sources as gemm_sources
 
 ARCHITECTURES = {"sm_80": (8, 0), "sm_90": (9, 0)}
 
@@ -77,6 +79,17 @@ def test_the_record_names_versions_and_travels():
     assert pickle.loads(pickle.dumps(compiled)) == compiled
     with pytest.raises(dataclasses.FrozenInstanceError):
         compiled.registers = 0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("warps", [8, 2])
+def test_resources_are_those_of_the_record_and_spills_are_on_the_stack(warps):
+    # Two warps have 16,384 sums to hold: 256 a thread.
+    source = gemm_sources(capability=(8, 0), dtype=torch.float16, shape=(4096, 1024, 1024))
+    source = dataclasses.replace(source["forward"], warps=warps)
+    resources, compiled = read_resources(source, "sm_80"), compile_kernel(source, "sm_80")
+    for name in ("registers", "stack_bytes", "shared_bytes"):
+        assert getattr(resources, name) == getattr(compiled, name)
+    assert (resources.stack_bytes > 0) == (compiled.spills > 0) == (warps == 2)
 
 
 def test_unaligned_channels_give_up_vector_loads():
