@@ -60,6 +60,7 @@ class _Smooth:
         self.low = np.array([low for axes in ranges for low, _ in axes], float)
         self.high = np.array([high for axes in ranges for _, high in axes], float)
         self._last: tuple[bytes, Array] = (b"", np.zeros(0))
+        self._layers: dict[tuple[int, float, float, float, float], Array] = {}
 
     def climb(self, part: float) -> Array:
         """Positions to which SLSQP comes from some part of every axis."""
@@ -93,27 +94,16 @@ class _Smooth:
 
     def _sums(self, places: Array) -> Array:
         programme = self.programme
-        raw = entropy = width = convs = out = 0.0
-        used, depths = np.zeros(len(programme.resources)), list[float]()
-        within, source = [], 0.0
-        for layer, (target, mode, copies) in zip(programme.layers, places, strict=True):
-            blocks = 0.0
-            for weight, *corner in _corners(layer, source, target, mode):
-                a, b, m = corner
-                again = layer.again
-                out += weight * math.isinf(layer.allowed.at(a, b, m))
-                more = _of(again.entropy if again else None, b, m)
-                entropy += weight * (layer.entropy.at(a, b, m) + copies * more)
-                more = _of(again.log_width if again else None, b, m)
-                width += weight * (layer.log_width.at(a, b, m) + copies * more)
-                more = _of(again.convs if again else None, b, m)
-                convs += weight * (layer.convs.at(a, b, m) + copies * more)
-                for which, cost in enumerate(layer.costs):
-                    more = float(again.costs[which, b, m]) if again else 0.0
-                    used[which] += weight * (cost.at(a, b, m) + copies * more)
-                blocks += weight * (layer.blocks.at(a, b, m) + copies)
+        raw, depths, within, source = 0.0, list[float](), list[float](), 0.0
+        sums = np.zeros(4 + len(programme.resources))
+        for index, (layer, (target, mode, copies)) in enumerate(
+            zip(programme.layers, places.tolist(), strict=True)
+        ):
+            blocks, *more = self._layer(index, source, target, mode, copies)
+            sums += more
+            entropy, width, convs = map(float, sums[:3])
             if layer.counted:
-                depths.append(blocks)
+                depths.append(float(blocks))
             if layer.volume is not None:
                 raw += float(np.interp(target, range(layer.shape[1]), layer.volume)) * entropy
                 if programme.effectiveness is not None:
@@ -122,12 +112,43 @@ class _Smooth:
             source = target
         limits = np.array([resource.limit for resource in programme.resources])
         score = raw - programme.unevenness(depths)
-        return np.array([score, *(1.0 - used / limits), *within, -out])
+        return np.array([score, *(1.0 - sums[4:] / limits), *within, -sums[3]])
+
+    def _layer(self, index: int, source: float, target: float, mode: float, copies: float) -> Array:
+        """Blocks, entropy, log-width, convolutions, how much is not allowed, and the resources.
+
+        SLSQP moves one coordinate at a time, so most layers are asked for again.
+        """
+        key = (index, source, target, mode, copies)
+        if key not in self._layers:
+            layer = self.programme.layers[index]
+            found = np.zeros(5 + len(layer.costs))
+            for weight, corner in _corners(layer, source, target, mode):
+                found += weight * (_first(layer, *corner) + copies * _more(layer, *corner[1:]))
+            self._layers[key] = found
+        return self._layers[key]
+
+
+def _first(layer: Layer, a: int, b: int, m: int) -> Array:
+    """What `Relaxation._layer` gives, of no copies and at one place."""
+    numbers = (layer.blocks, layer.entropy, layer.log_width, layer.convs)
+    costs = [cost.at(a, b, m) for cost in layer.costs]
+    forbidden = float(math.isinf(layer.allowed.at(a, b, m)))
+    return np.array([*(number.at(a, b, m) for number in numbers), forbidden, *costs])
+
+
+def _more(layer: Layer, b: int, m: int) -> Array:
+    """What each copy adds to that."""
+    again = layer.again
+    if again is None:
+        return np.array([1.0, *[0.0] * (4 + len(layer.costs))])
+    numbers = (again.entropy, again.log_width, again.convs)
+    return np.array([1.0, *(number[b, m] for number in numbers), 0.0, *again.costs[:, b, m]])
 
 
 def _corners(
     layer: Layer, source: float, target: float, mode: float
-) -> Iterator[tuple[float, int, int, int]]:
+) -> Iterator[tuple[float, tuple[int, int, int]]]:
     """The indices around a position, and the weight of each."""
     ends = [
         _ends(value, count)
@@ -136,7 +157,7 @@ def _corners(
     for wa, a in ends[0]:
         for wb, b in ends[1]:
             for wm, m in ends[2]:
-                yield wa * wb * wm, a, b, m
+                yield wa * wb * wm, (a, b, m)
 
 
 def _ends(value: float, count: int) -> list[tuple[float, int]]:
@@ -145,10 +166,6 @@ def _ends(value: float, count: int) -> list[tuple[float, int]]:
     if part == 0.0 or left + 1 == count:
         return [(1.0, left)]
     return [(1.0 - part, left), (part, left + 1)]
-
-
-def _of(array: Array | None, target: int, mode: int) -> float:
-    return 0.0 if array is None else float(array[target, mode])
 
 
 def _rounded(programme: Programme, place: Array) -> Iterator[Design]:

@@ -62,6 +62,8 @@ def default_limits(
     widths = sorted(feeding(grammar, "out"))
     for most in sorted({v for name in widths for v in _integers(grammar, name)[1:]}):
         wider = limits | {name: _at_most(grammar, name, most) for name in widths}
+        if wider == limits:
+            continue
         narrowed = _narrowed(grammar, wider)
         if set(widths) <= set(limits) and _largest(narrowed, count) > macs_per_image:
             break

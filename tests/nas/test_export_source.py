@@ -88,7 +88,7 @@ def drawn(number: int) -> Architecture:
     return sample(grammar, random)
 
 
-NUMBERS = range(25)
+NUMBERS = range(12)
 
 
 @pytest.fixture(scope="module")

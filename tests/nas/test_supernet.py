@@ -243,11 +243,11 @@ def test_limits_follow_the_image_and_the_cost():
 
 
 def test_limits_leave_a_large_image_its_kernels():
-    grammar = load_space("conv_large_kernel", limits={"width": (64, 128)})
+    grammar = load_space("conv_large_kernel", limits={"width": (64, 80), "half": (32, 40)})
     limits = default_limits(grammar, image(3, 224, 224), macs=lambda root: 0)
     assert limits["kernel"] == (3, 31)
     assert limits["stride"] == (1, 4)
-    assert limits["width"] == (64, 128)
+    assert limits["width"] == (64, 80)
 
 
 def test_limits_keep_what_was_narrowed_before():
@@ -257,7 +257,9 @@ def test_limits_keep_what_was_narrowed_before():
         seen.update(n.values[0] for _, n in walk(root) if n.symbol == "inverted")
         return 0
 
-    grammar = load_space("conv_large_kernel", limits={"ratio": (1, 2), "width": (32, 64)})
+    grammar = load_space(
+        "conv_large_kernel", limits={"ratio": (1, 2), "width": (32, 48), "half": (16, 24)}
+    )
     default_limits(grammar, image(1, 8, 8), macs=macs)
     assert seen == {2}
 

@@ -41,7 +41,7 @@ def test_draws_fit_full_and_small_images(name):
 
 
 @spaces
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_draws_run_at_full_size(name, seed):
     grammar = load_space(name)
     with torch.device("meta"):

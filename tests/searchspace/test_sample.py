@@ -65,7 +65,7 @@ def test_the_same_seed_gives_the_same_tree(grammar, seed):
 
 @pytest.mark.parametrize(
     ("sequence", "limit", "draws"),
-    [(1, "", 300), (20, "limit nodes <= 3000\n", 3), (20, "limit nodes <= 40\n", 300)],
+    [(1, "", 100), (20, "limit nodes <= 3000\n", 3), (20, "limit nodes <= 40\n", 100)],
     ids=["tame", "explosive", "explosive but small"],
 )
 def test_recursion_stays_finite(sequence, limit, draws):

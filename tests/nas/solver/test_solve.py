@@ -12,7 +12,7 @@ from nas.solver.superblocks import dense
 # What `dp` and `milp` find is held against enumeration in their own files.
 @pytest.mark.parametrize(
     ("solver", "seed"),
-    [(solver, seed) for solver in SOLVERS for seed in range(12 if solver == "relax" else 3)],
+    [(solver, seed) for solver in SOLVERS for seed in range(8 if solver == "relax" else 3)],
 )
 def test_bounds_hold_and_designs_keep_the_bounds(solver, seed):
     programme = random_programme(seed)
@@ -47,7 +47,7 @@ def test_a_second_solver_takes_over(monkeypatch):
 
 
 @pytest.mark.parametrize("solver", ["dp", "milp"])
-@pytest.mark.parametrize("seed", [1, 3, 5, 7])
+@pytest.mark.parametrize("seed", [1, 3, 5])
 def test_the_best_designs_are_those_that_sorting_all_finds(solver, seed):
     programme = random_programme(seed)
     scores = sorted(
@@ -59,11 +59,11 @@ def test_the_best_designs_are_those_that_sorting_all_finds(solver, seed):
         ),
         reverse=True,
     )
-    found = best(programme, 5, solver, gap=1e-6, seconds=60)
+    found = best(programme, 3, solver, gap=1e-6, seconds=60)
     if not scores:
         assert [solution.design for solution in found] == [None]
         return
-    assert [s.progress.score for s in found] == pytest.approx(scores[:5], rel=2e-6)
+    assert [s.progress.score for s in found] == pytest.approx(scores[:3], rel=2e-6)
     assert len({solution.design for solution in found}) == len(found)
 
 
