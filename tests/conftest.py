@@ -20,6 +20,20 @@ settings.register_profile(
 settings.load_profile("project")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give a file to one worker, as its tests share what takes long to make, in order.
+
+    Sorted by the number of their tests, as xdist does, files of one long test would come last.
+    """
+    if config.option.dist != "load":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
 @pytest.fixture
 def folder_of_modules(tmp_path, monkeypatch):
     """A current directory to write modules into; what is imported or given there is forgotten."""
