@@ -92,7 +92,7 @@ class CpuTimer:
                     call()
                 cpus[name].append((self.cpu() - spent) / inner[name] * 1e-6)
                 walls[name].append((self.wall() - start) / inner[name] * 1e-6)
-        return {name: _timing(walls[name], min(cpus[name])) for name in calls}
+        return {name: timing_of_samples(walls[name], min(cpus[name])) for name in calls}
 
 
 class CudaTimer:
@@ -117,7 +117,7 @@ class CudaTimer:
                 first = min(self._sample({name: call}, {name: 2})[name])
                 rounds[name] = int(max(_LEAST, min(_MOST, seconds * 1e3 / max(first, 1e-3))))
             found = self._sample(calls, rounds)
-            return {name: _timing(samples, None) for name, samples in found.items()}
+            return {name: timing_of_samples(samples, None) for name, samples in found.items()}
 
     def _sample(
         self, calls: Mapping[str, Callable[[], object]], rounds: Mapping[str, int]
@@ -146,7 +146,8 @@ def timer_of(device: torch.device) -> Timer:
     return CudaTimer(device) if device.type == "cuda" else CpuTimer()
 
 
-def _timing(samples: list[float], cpu_ms: float | None) -> Timing:
+def timing_of_samples(samples: list[float], cpu_ms: float | None) -> Timing:
+    """What samples in ms come to."""
     cuts = statistics.quantiles(
         samples * 2 if len(samples) == 1 else samples, n=5, method="inclusive"
     )

@@ -21,8 +21,15 @@ from hwprofile.kernel_rows import kernel_of
 from hwprofile.layer import LAYER_SIZES, Layer
 from hwprofile.layer_calls import Call, Tensors, kernel_call, tensors_of, torch_call
 from hwprofile.machine import Machine, clocks_of
-from hwprofile.part_file import Part, read_part
-from hwprofile.profile_table import Profile, ProfileError, Row, write_profile
+from hwprofile.part_file import Codec, Part, read_part
+from hwprofile.profile_table import (
+    Profile,
+    ProfileError,
+    Row,
+    row_of,
+    row_values,
+    write_profile,
+)
 
 DTYPES: dict[str, torch.dtype] = {
     "fp32": torch.float32,
@@ -39,6 +46,13 @@ _MOST_FLOPS = {"cpu": 1e9, "cuda": 2e13}
 """Larger layers are left out: on a CPU one would take seconds."""
 _EACH_SECONDS = 0.03
 _SEED = 0
+LayerPart = Part[Layer, Row]
+_CODEC = Codec[Layer, Row](
+    item=lambda layer: [layer.op, *layer.sizes],
+    item_of=lambda values: Layer(values[0], tuple(values[1:])),
+    row=row_values,
+    row_of=row_of,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +81,7 @@ def plan(
     *,
     only: Sequence[str] = (),
     report: Callable[[str], None] = lambda name: None,
-) -> Part:
+) -> LayerPart:
     """What is to be measured: what was begun at `out`, or else layers of the shipped spaces.
 
     Args:
@@ -86,8 +100,8 @@ def plan(
         raise ProfileError(f"operators are {', '.join(LAYER_SIZES)}; got {unknown[0]!r}")
     if out.exists():
         raise ProfileError(f"{out} is there already: remove it, or give another --out")
-    schemes, asked = SCHEMES[machine.kind], tuple(dict.fromkeys(only))
-    found = read_part(part_of(out), machine, schemes, asked)
+    asked = {"schemes": SCHEMES[machine.kind], "only": tuple(dict.fromkeys(only))}
+    found = read_part(part_of(out), machine, asked, _CODEC)
     if found is not None:
         return found
     layers = {
@@ -95,13 +109,13 @@ def plan(
         for layer in layers_of_spaces(seed=_SEED, report=report)
         for batch in BATCHES[machine.kind]
     }
-    kept = [x for x in layers if (not asked or x.op in asked) and _fits(x, machine.kind)]
-    part = Part(
+    kept = [x for x in layers if (not only or x.op in only) and _fits(x, machine.kind)]
+    part = LayerPart(
         path=part_of(out),
         machine=machine,
-        schemes=schemes,
-        only=asked,
-        layers=tuple(spread_order(kept)),
+        asked=asked,
+        items=tuple(spread_order(kept)),
+        codec=_CODEC,
         facts={
             "begun": _now(),
             "python": platform.python_version(),
@@ -113,7 +127,9 @@ def plan(
     return part
 
 
-def measure(part: Part, device: torch.device, timer: Timer, *, seconds: float) -> Iterator[Step]:
+def measure(
+    part: LayerPart, device: torch.device, timer: Timer, *, seconds: float
+) -> Iterator[Step]:
     """Measure what a part still lacks, until all runs of it took `seconds` together.
 
     Yields:
@@ -123,16 +139,17 @@ def measure(part: Part, device: torch.device, timer: Timer, *, seconds: float) -
     torch.backends.cudnn.allow_tf32 = False
     try:
         with torch.inference_mode():
-            while part.done < len(part.layers) and part.seconds < seconds:
-                start, layer = time.monotonic(), part.layers[part.done]
+            while part.done < len(part.items) and part.seconds < seconds:
+                start, layer = time.monotonic(), part.items[part.done]
                 rows, faults = _rows(part, layer, device, timer)
+                part.take()
                 part.add(rows, faults, time.monotonic() - start)
                 yield Step(layer=layer, done=part.done, rows=len(part.rows), seconds=part.seconds)
     finally:
         torch.backends.cudnn.allow_tf32 = tf32
 
 
-def finish(part: Part, out: Path, device: torch.device) -> Profile:
+def finish(part: LayerPart, out: Path, device: torch.device) -> Profile:
     """Write the table of all that was measured, and remove the part file.
 
     Raises:
@@ -155,11 +172,11 @@ def finish(part: Part, out: Path, device: torch.device) -> Profile:
 
 
 def _rows(
-    part: Part, layer: Layer, device: torch.device, timer: Timer
+    part: LayerPart, layer: Layer, device: torch.device, timer: Timer
 ) -> tuple[list[Row], list[str]]:
     """Time a layer in every precision, by torch and, on a GPU, by the kernels."""
     rows, faults = [], []
-    for scheme in part.schemes:
+    for scheme in part.asked["schemes"]:
         dtype = DTYPES[scheme]
         try:
             tensors = tensors_of(layer, dtype, device, _SEED)

@@ -13,11 +13,11 @@ from torch.overrides import TorchFunctionMode
 @contextmanager
 def on_meta() -> Iterator[None]:
     """Has modules that are made within on the meta device, their tensors never filled."""
-    with torch.device("meta"), _NoInitialValues():
+    with torch.device("meta"), NoInitialValues():
         yield
 
 
-class _NoInitialValues(TorchFunctionMode):
+class NoInitialValues(TorchFunctionMode):
     """Skips filling tensors: on the meta device it is most of a module's construction."""
 
     _FILLS = frozenset(

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,16 +30,25 @@ BACKENDS = ("torch", "triton")
 _KEY = b"nas-profile"
 _TEXTS = ("op", "scheme", "dtype", "backend")
 _TIMES = ("min_ms", "q20_ms", "q50_ms", "q80_ms")
-_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
-    *((name, pa.string()) for name in _TEXTS),
-    *((name, pa.int64()) for name in SIZE_COLUMNS),
+TIMING_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("repeats", pa.int64()),
     *((name, pa.float64()) for name in (*_TIMES, "cpu_ms")),
 )
+"""Columns of a `Timing`."""
+_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
+    *((name, pa.string()) for name in _TEXTS),
+    *((name, pa.int64()) for name in SIZE_COLUMNS),
+    *TIMING_FIELDS,
+)
+R = TypeVar("R")
 
 
 class ProfileError(ValueError):
     """A profile that cannot be read, or must not be used here."""
+
+
+class NoProfileError(ProfileError):
+    """This machine was not measured yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +102,21 @@ def row_of(values: Mapping[str, Any]) -> Row:
     for name, size in zip(LAYER_SIZES[op], sizes, strict=True):
         if not isinstance(size, int) or size < (name != "padding"):
             raise ProfileError(f"{op} needs {name} as a whole number above 0; got {size!r}")
+    return Row(
+        layer=Layer(op, sizes),  # type: ignore[arg-type]
+        scheme=str(values["scheme"]),
+        dtype=str(values["dtype"]),
+        backend=backend,
+        timing=timing_of(values),
+    )
+
+
+def timing_of(values: Mapping[str, Any]) -> Timing:
+    """The times that a row's columns say.
+
+    Raises:
+        ProfileError: one is not a number above 0.
+    """
     times = {name: values.get(name) for name in _TIMES}
     if values.get("cpu_ms") is not None:
         times["cpu_ms"] = values["cpu_ms"]
@@ -102,20 +126,25 @@ def row_of(values: Mapping[str, Any]) -> Row:
             raise ProfileError(f"{name} must be a time above 0 ms; got {time!r}")
         if time == 0 and not zero_is_fine:
             raise ProfileError(f"{name} must be a time above 0 ms; got {time!r}")
-    return Row(
-        layer=Layer(op, sizes),  # type: ignore[arg-type]
-        scheme=str(values["scheme"]),
-        dtype=str(values["dtype"]),
-        backend=backend,
-        timing=Timing(repeats=int(values["repeats"]), **times),  # type: ignore[arg-type]
-    )
+    return Timing(repeats=int(values["repeats"]), **times)  # type: ignore[arg-type]
 
 
 def write_profile(profile: Profile, path: Path) -> None:
     """Write a profile; the file appears whole, by renaming, or not at all."""
     rows = [row_values(row) for row in profile.rows]
-    told = {"schema": SCHEMA_VERSION, "machine": asdict(profile.machine), **profile.facts}
-    schema = pa.schema(_FIELDS, metadata={_KEY: json.dumps(told).encode()})
+    write_rows(rows, _FIELDS, profile.machine, profile.facts, path)
+
+
+def write_rows(
+    rows: Sequence[Mapping[str, Any]],
+    fields: Sequence[tuple[str, pa.DataType]],
+    machine: Machine,
+    facts: Mapping[str, Any],
+    path: Path,
+) -> None:
+    """Write rows with their machine; the file appears whole, by renaming, or not at all."""
+    told = {"schema": SCHEMA_VERSION, "machine": asdict(machine), **facts}
+    schema = pa.schema(fields, metadata={_KEY: json.dumps(told).encode()})
     table = pa.Table.from_pylist(rows, schema=schema)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
@@ -134,6 +163,21 @@ def read_profile(path: Path, machine: Machine | None = None) -> Profile:
         ProfileError: there is no such file, it is no profile, of another schema or machine, or a
             row is wrong, such as one with a NaN or negative time.
     """
+    its, rows, told = read_rows(path, _FIELDS, row_of, machine)
+    return Profile(machine=its, rows=tuple(rows), facts=told)
+
+
+def read_rows(
+    path: Path,
+    fields: Sequence[tuple[str, pa.DataType]],
+    row_of: Callable[[Mapping[str, Any]], R],
+    machine: Machine | None,
+) -> tuple[Machine, list[R], dict[str, Any]]:
+    """Read a file of `write_rows`: its machine, rows and facts.
+
+    Raises:
+        ProfileError: as `read_profile`.
+    """
     if not path.is_file():
         raise ProfileError(f"a profile must exist; there is no file {str(path)!r}: nas profile")
     try:
@@ -147,7 +191,7 @@ def read_profile(path: Path, machine: Machine | None = None) -> Profile:
             f"{path}: a profile must be of this machine; it is of {', '.join(differences)}: "
             "measure again by nas profile"
         )
-    missing = [name for name, _ in _FIELDS if name not in table.column_names]
+    missing = [name for name, _ in fields if name not in table.column_names]
     if missing:
         raise ProfileError(f"{path}: a profile needs the columns {', '.join(missing)}")
     rows = []
@@ -156,7 +200,7 @@ def read_profile(path: Path, machine: Machine | None = None) -> Profile:
             rows.append(row_of(values))
         except ProfileError as error:
             raise ProfileError(f"{path}, row {index}: {error}") from None
-    return Profile(machine=its, rows=tuple(rows), facts=told)
+    return its, rows, told
 
 
 def machine_differences(its: Machine, wanted: Machine) -> list[str]:

@@ -75,9 +75,17 @@ shape = argument(_shape)
 
 def find_target(args: argparse.Namespace) -> Target:
     """The target that `add_target` was given, calibrated where there is something to do it by."""
+    from hwprofile.profile_table import NoProfileError
     from nas.targets import find_target as find
 
-    target = find(args.target, runtime=args.runtime, coverage=args.coverage)
+    asked = {"runtime": args.runtime, "coverage": args.coverage}
+    try:
+        target = find(args.target, **asked)
+    except NoProfileError:
+        from nas.first_use import measure_first  # heavy: torch
+
+        measure_first(yes=args.yes)
+        target = find(args.target, **asked)
     if args.calibrate is None:
         return target
     from nas.calibrate import calibrated  # heavy: torch
@@ -129,6 +137,11 @@ def add_target(
         metavar="FILE",
         help="correct the target by networks measured there: a CSV with the columns network and "
         "latency_ms, and perhaps batch, resolution, precision",
+    )
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="measure this machine's CPU without asking, where it is the target and was not yet",
     )
 
 

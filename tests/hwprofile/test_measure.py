@@ -56,7 +56,7 @@ def few_layers(monkeypatch):
 def test_an_interrupted_profile_goes_on_where_it_was(tmp_path, few_layers, monkeypatch):
     out = tmp_path / "p.parquet"
     part = plan(out, HERE, CPU)
-    assert len(part.layers) == 6  # at two batches each
+    assert len(part.items) == 6  # at two batches each
     steps = list(islice(measure(part, CPU, CountingTimer(), seconds=60), 4))
     assert [step.done for step in steps] == [1, 2, 3, 4]
     assert not out.exists()
@@ -65,14 +65,14 @@ def test_an_interrupted_profile_goes_on_where_it_was(tmp_path, few_layers, monke
 
     monkeypatch.setattr(measuring, "layers_of_spaces", None)  # drawn once, then known
     again = plan(out, HERE, CPU)
-    assert (again.done, again.layers, again.rows) == (4, part.layers, part.rows)
+    assert (again.done, again.items, again.rows) == (4, part.items, part.rows)
     timer = CountingTimer()
     list(measure(again, CPU, timer, seconds=60))
-    assert len(timer.shapes) == 2 * len(again.schemes)
+    assert len(timer.shapes) == 2 * len(again.asked["schemes"])
     profile = finish(again, out, CPU)
     assert not part_of(out).exists()
     assert {(r.layer, r.scheme) for r in profile.rows} == {
-        (layer, scheme) for layer in part.layers for scheme in ("fp32", "bf16")
+        (layer, scheme) for layer in part.items for scheme in ("fp32", "bf16")
     }
     assert read_profile(out, HERE) == profile
 
@@ -133,7 +133,7 @@ def test_what_was_begun_elsewhere_is_not_mixed_in(tmp_path, few_layers):
 
 def test_only_some_operators(tmp_path, few_layers):
     part = plan(tmp_path / "p.parquet", HERE, CPU, only=["gemm"])
-    assert {layer.op for layer in part.layers} == {"gemm"}
+    assert {layer.op for layer in part.items} == {"gemm"}
     with pytest.raises(ProfileError, match=r"operators are gemm, .*; got 'conv3d'"):
         plan(tmp_path / "q.parquet", HERE, CPU, only=["conv3d"])
 

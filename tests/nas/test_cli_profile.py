@@ -7,20 +7,26 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
-from hwprofile import measure
-from hwprofile.layer import Layer
-from hwprofile.measure import part_of
-from hwprofile.profile_table import read_profile
+from hwprofile import cpu_measure
+from hwprofile.cpu_table import read_cpu_profile
+from hwprofile.replay import calls_of
 from nas.cli import main
 
 
+def few_calls(**_):
+    with torch.device("meta"):
+        body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+        return calls_of(body, [torch.empty(1, 3, 8, 8)])
+
+
 @pytest.fixture(autouse=True)
-def _few_layers(monkeypatch, tmp_path):
-    layers = [Layer("gemm", (4, 8, 16)), Layer("relu", (4, 8))]
-    monkeypatch.setattr(measure, "layers_of_spaces", lambda **_: layers)
+def _few_calls(monkeypatch, tmp_path):
+    monkeypatch.setattr(cpu_measure, "calls_of_spaces", few_calls)
+    monkeypatch.setattr(cpu_measure, "calls_of_usual_layers", few_calls)
     monkeypatch.setenv("NAS_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "120")
 
 
 def call(capsys, *arguments):
@@ -33,19 +39,20 @@ def test_the_table_and_what_it_holds(capsys, tmp_path):
     out = tmp_path / "p.parquet"
     code, said, _ = call(capsys, "--yes", "--out", str(out))
     assert code == 0
-    assert "8 rows of 4 layers" in said
+    rows = read_cpu_profile(out).rows
+    assert f"{len(rows)} rows in" in said
     assert torch.__version__ in said
-    assert len(read_profile(out).rows) == 8
-    assert call(capsys, "--yes", "--out", str(out))[0] == 1  # is there already
+    assert {row.scheme for row in rows} == {"fp32", "bf16"}
+    assert call(capsys, "--yes", "--out", str(out))[0] == 0  # measured anew
 
 
 def test_the_default_place_names_device_and_version(capsys, tmp_path):
-    code, said, _ = call(capsys, "--yes", "--json", "--only", "relu")
+    code, said, _ = call(capsys, "--yes", "--json")
     found = json.loads(said)
-    assert (code, found["format"], found["rows"]) == (0, "nas-profile-summary", 4)
+    assert (code, found["format"]) == (0, "nas-cpu-profile-summary")
     assert found["out"].startswith(str(tmp_path / "cache" / "profiles"))
     assert f"torch-{torch.__version__}".replace("+", "-") in found["out"]
-    assert {row["op"] for row in found["operators"]} == {"relu"}
+    assert {row["op"] for row in found["operations"]} >= {"conv2d", "relu"}
 
 
 class Terminal(io.StringIO):
@@ -66,20 +73,20 @@ def test_it_asks_in_a_terminal_and_nowhere_else(capsys, monkeypatch, tmp_path):
 
 def test_an_interruption_is_told_and_the_next_run_goes_on(capsys, monkeypatch, tmp_path):
     out = tmp_path / "p.parquet"
-    whole = measure.measure
+    whole = cpu_measure.measure_cpu
 
     def interrupted(*arguments, **named):
         yield next(whole(*arguments, **named))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(measure, "measure", interrupted)
+    monkeypatch.setattr(cpu_measure, "measure_cpu", interrupted)
     code, _, said = call(capsys, "--yes", "--out", str(out))
     assert code == 130
-    assert "2 rows are kept in" in said
-    assert part_of(out).exists()
-    monkeypatch.setattr(measure, "measure", whole)
+    assert "rows are kept in" in said
+    assert not out.exists()
+    monkeypatch.setattr(cpu_measure, "measure_cpu", whole)
     assert call(capsys, "--yes", "--out", str(out))[0] == 0
-    assert len(read_profile(out).rows) == 8
+    assert {row.scheme for row in read_cpu_profile(out).rows} == {"fp32", "bf16"}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
@@ -92,6 +99,6 @@ def test_without_a_gpu_local_is_refused(capsys):
 def test_wrong_words_are_told_in_one_sentence(capsys, tmp_path):
     code, _, said = call(capsys, "--yes", "--out", str(tmp_path / "p.csv"))
     assert (code, said.count("\n")) == (2, 1)
-    code, _, said = call(capsys, "--yes", "--only", "conv3d")
-    assert (code, said.count("\n")) == (1, 1)
-    assert "operators are gemm" in said
+    code, _, said = call(capsys, "--yes", "--only", "gemm")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "--only chooses operators of a GPU's profile" in said

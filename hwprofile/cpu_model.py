@@ -1,0 +1,158 @@
+"""The fitted estimator of a CPU profile: prices by precision, and how rows kept out spread."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hwprofile.cpu_features import Array
+from hwprofile.cpu_fit import Prices
+from hwprofile.cpu_fused import fused_prices
+from hwprofile.cpu_table import CpuProfile
+from hwprofile.kernel import Kernel
+from hwprofile.replay import kernels_of
+from hwprofile.runtime import RUNTIMES, Runtime
+from hwprofile.spread import Spread
+
+UNMEASURED = Spread.of_pair(1 / 3, 3.0)
+"""Of what too few rows or none tell of: it is priced as its family is."""
+_FORMAT = 1
+"""Part of a cached fit's name: raised when fits or their fields change."""
+_FOLDS = 4
+_LEAST_ROWS = 40
+"""Rows that a family needs for a range of its own."""
+
+
+@dataclass(slots=True, kw_only=True)
+class CpuModel:
+    """What one runtime's kernels take on one CPU, by precision."""
+
+    runtime: Runtime
+    """What launches them."""
+    called: dict[str, Prices]
+    """Prices of calls that were measured as this runtime makes them, by scheme."""
+    eager: dict[str, Prices]
+    """Prices of eager calls, of which generated loops are put together; empty where none are."""
+    spreads: dict[str, dict[str, Spread]]
+    """Of log(measured / price) of rows kept out, by scheme and family of kernel; `""` for all."""
+    errors: dict[str, float]
+    """Median relative error of rows kept out, by scheme."""
+    rows: dict[str, int]
+    """Rows fitted, by scheme."""
+
+    def __call__(self, kernels: Sequence[Kernel], scheme: str) -> Array:
+        """Times in ms `[kernels]`."""
+        generated = [i for i, kernel in enumerate(kernels) if self.generates(kernel)]
+        if not generated:
+            return self.called[scheme](kernels)
+        times = np.zeros(len(kernels))
+        called = sorted(set(range(len(kernels))).difference(generated))
+        times[called] = self.called[scheme]([kernels[i] for i in called])
+        times[generated] = fused_prices([kernels[i] for i in generated], self.eager[scheme])
+        return times
+
+    def generates(self, kernel: Kernel) -> bool:
+        """Whether a kernel is a loop that the runtime generates rather than a library's."""
+        return self.runtime.fuses and self.runtime.extern.isdisjoint(kernel.ops)
+
+    def knows(self, kernel: Kernel) -> bool:
+        """Whether calls of the kernel's functions were measured."""
+        prices = (self.eager if self.generates(kernel) else self.called)[kernel.scheme]
+        return self.generates(kernel) or prices.knows(kernel)
+
+
+def load_model(profile: CpuProfile, path: Path, runtime: Runtime) -> CpuModel:
+    """The model fitted on a profile, from beside its file if it was fitted before.
+
+    Args:
+        profile: what was measured.
+        path: where it lies.
+        runtime: whose rows are fitted.
+    """
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    place = path.with_name(f"{path.stem}.{runtime.name}.fit{_FORMAT}-{digest}.pickle")
+    if place.is_file():
+        try:
+            found = pickle.loads(place.read_bytes())  # written below, by this user
+        except (pickle.UnpicklingError, EOFError, AttributeError, ImportError):
+            found = None  # cut off, or of other code: fitted again
+        if isinstance(found, CpuModel):
+            return found
+    model = fit_model(profile, runtime)
+    temporary = place.with_name(place.name + ".tmp")
+    temporary.write_bytes(pickle.dumps(model))
+    os.replace(temporary, place)
+    return model
+
+
+def fit_model(profile: CpuProfile, runtime: Runtime) -> CpuModel:
+    """Fit the rows of one runtime.
+
+    What inductor calls as eager torch does was measured there alone and is fitted with its own.
+    """
+    called: dict[str, Prices] = {}
+    eager: dict[str, Prices] = {}
+    spreads, errors, counts = {}, {}, {}
+    for scheme in dict.fromkeys(row.scheme for row in profile.rows):
+        calls, times = _measured(profile, scheme, runtime)
+        if runtime.fuses:
+            eager[scheme] = Prices.fit(*_measured(profile, scheme, RUNTIMES["cpu-eager"]))
+        called[scheme] = Prices.fit(calls, times)
+        logs = _logs_kept_out(calls, times)
+        spreads[scheme] = _spreads(calls, logs)
+        errors[scheme] = float(np.median(np.abs(np.expm1(-logs))))
+        counts[scheme] = len(calls)
+    return CpuModel(
+        runtime=runtime, called=called, eager=eager, spreads=spreads, errors=errors, rows=counts
+    )
+
+
+def _measured(
+    profile: CpuProfile, scheme: str, runtime: Runtime
+) -> tuple[list[tuple[Kernel, ...]], list[float]]:
+    """Kernels of every measured call of a runtime, and its time in ms."""
+    calls, times = [], []
+    for row in profile.rows:
+        if (row.runtime, row.scheme) == (runtime.name, scheme):
+            kernels = kernels_of(row.call, runtime, scheme)
+            if kernels:
+                calls.append(kernels)
+                times.append(row.timing.q50_ms)
+    return calls, times
+
+
+def _logs_kept_out(calls: Sequence[tuple[Kernel, ...]], times: Sequence[float]) -> Array:
+    """log(measured / price) of every row, priced by a fit on the other folds."""
+    # By what is equal in near-duplicates, so that none of them is fitted while another is judged.
+    folds = [hash(k[0].shape) % _FOLDS for k in calls]
+    logs = np.zeros(len(calls))
+    for fold in range(_FOLDS):
+        fitted = [i for i, own in enumerate(folds) if own != fold]
+        judged = [i for i, own in enumerate(folds) if own == fold]
+        if not fitted or not judged:
+            continue
+        prices = Prices.fit([calls[i] for i in fitted], [times[i] for i in fitted])
+        for i in judged:
+            logs[i] = np.log(times[i] / prices(calls[i]).sum())
+    return logs
+
+
+def _spreads(calls: Sequence[tuple[Kernel, ...]], logs: Array) -> dict[str, Spread]:
+    by_family: dict[str, list[float]] = defaultdict(list)
+    for kernels, log in zip(calls, logs.tolist(), strict=True):
+        by_family[""].append(log)
+        if len(kernels) == 1:
+            by_family[kernels[0].op].append(log)
+    enough = {
+        family: Spread.of_rows(values)
+        for family, values in by_family.items()
+        if len(values) >= _LEAST_ROWS
+    }
+    return {"": UNMEASURED} | enough
