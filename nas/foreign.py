@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from functools import cache
+import re
+import sys
+from contextlib import redirect_stdout
 from types import ModuleType
 
 import torch
 
-_BROKEN = "operator torchvision::nms does not exist"
-_NMS = "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_MISSING = re.compile(r"operator torchvision::(\w+) does not exist")
+_ARGUMENTS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+_ALWAYS_ASKED_FOR = ("nms", "qnms")
+_LIBRARIES: list[torch.library.Library] = []
+"""Kept, as a library that is collected takes its operators with it."""
 
 
 def import_foreign(name: str) -> ModuleType:
@@ -17,21 +22,24 @@ def import_foreign(name: str) -> ModuleType:
 
     A torchvision that was built against another torch, as pip leaves it beside a CPU build, fails
     to register its operators and then to import, and with it timm and whatever else asks for a
-    transform of its. On exactly that fault the operator that it misses is declared, without an
-    implementation, and the import tried again: no network's forward calls it.
+    transform of its. On exactly that fault the operators that it misses are declared, without an
+    implementation, and the import tried again: no network's forward calls them.
     """
-    try:
-        return importlib.import_module(name)
-    except Exception as fault:
-        if _BROKEN not in str(fault):
-            raise
-        _declare_operators()
-        return importlib.import_module(name)
+    # What a module has to say while it loads is no part of a command's output.
+    with redirect_stdout(sys.stderr):
+        try:
+            return importlib.import_module(name)
+        except Exception as fault:
+            missing = _MISSING.search(str(fault))
+            if missing is None:
+                raise
+            _declare({*_ALWAYS_ASKED_FOR, missing.group(1)})
+            return importlib.import_module(name)
 
 
-@cache
-def _declare_operators() -> torch.library.Library:
-    # Kept by the cache: a library that is collected takes its operators with it.
+def _declare(names: set[str]) -> None:
     library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-    library.define(_NMS)  # type: ignore[no-untyped-call]
-    return library
+    for name in sorted(names):
+        if not hasattr(torch.ops.torchvision, name):
+            library.define(name + _ARGUMENTS)  # type: ignore[no-untyped-call]
+    _LIBRARIES.append(library)

@@ -11,7 +11,6 @@ import sys
 import types
 import warnings
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -66,9 +65,7 @@ def import_timm() -> types.ModuleType:
     """
     if find_spec("torchvision") is None:
         sys.meta_path.append(_Finder())
-    # What it has to say of its own optional needs is not part of the output.
-    with redirect_stdout(sys.stderr):
-        return import_foreign("timm")
+    return import_foreign("timm")
 
 
 def build(name: str, resolution: int) -> nn.Module:
