@@ -44,30 +44,34 @@ class Correction:
     scale: float
 
     @classmethod
-    def fit(cls, x: Array, y: Array) -> Correction:
+    def fit(cls, x: Array, y: Array) -> tuple[Correction, Array]:
         """Choose scale and noise by the error of each row when left out.
 
         Args:
             x: sizes `[rows, sizes]`.
             y: logarithms `[rows]`.
+
+        Returns:
+            The correction, and how far each row is from it when left out `[rows]`.
         """
         mean, spread = x.mean(0), x.std(0)
         spread[spread < 1e-9] = 1.0
         points = (x - mean) / spread
         level = float(np.median(y))
         apart = _distances(points, points)
-        best: tuple[float, float, Array] | None = None
+        best: tuple[float, float, Array, Array] | None = None
         for scale in _SCALES:
             likeness = np.exp(-apart / scale)
             for noise in _NOISES:
                 inverse = np.linalg.inv(likeness + noise * np.eye(len(y)))
                 weights = inverse @ (y - level)
                 # Rasmussen and Williams, "Gaussian Processes for Machine Learning", eq. 5.12.
-                error = float(np.abs(weights / np.diag(inverse)).mean())
+                left_out = weights / np.diag(inverse)
+                error = float(np.abs(left_out).mean())
                 if best is None or error < best[0]:
-                    best = error, scale, weights
+                    best = error, scale, weights, left_out
         assert best is not None
-        return cls(mean, spread, points, best[2], level, best[1])
+        return cls(mean, spread, points, best[2], level, best[1]), best[3]
 
     def __call__(self, x: Array) -> Array:
         """The correction `[kernels]` for sizes `[kernels, sizes]`."""
@@ -84,6 +88,8 @@ class Prices:
     """Rates of the terms, by kind."""
     corrections: dict[Key, Correction] = field(default_factory=dict)
     """By kind."""
+    left_out: list[tuple[str, float]] = field(default_factory=list)
+    """Family and log(measured / price) of every row, by a correction that does not know it."""
 
     @classmethod
     def fit(cls, calls: Sequence[tuple[Kernel, ...]], times_ms: Sequence[float]) -> Prices:
@@ -136,12 +142,13 @@ class Prices:
             if len(rows) >= _LEAST_ROWS or not key
         }
         logs = np.clip(np.log(times / self._sums(kernels)), -_CLIP, _CLIP)
-        x = sizes(kernels)
+        x, apart = sizes(kernels), logs.copy()
         self.corrections = {}
         for kind, rows in _grouped([k[:2] for k in map(self._kind, kernels)]).items():
             rows = _without_outliers(logs, rows)[:_MOST_ROWS]
             if len(rows) >= _LEAST_ROWS and kind:
-                self.corrections[kind] = Correction.fit(x[rows], logs[rows])
+                self.corrections[kind], apart[rows] = Correction.fit(x[rows], logs[rows])
+        self.left_out = [(k.op, log) for k, log in zip(kernels, apart.tolist(), strict=True)]
 
     def _kind(self, kernel: Kernel) -> Key:
         return next(key for key in keys(kernel) if key in self.rates)

@@ -1,4 +1,4 @@
-"""The fitted estimator of a CPU profile: prices by precision, and how rows kept out spread."""
+"""The fitted estimator of a CPU profile: prices by precision, and how rows left out spread."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ UNMEASURED = Spread.of_pair(1 / 3, 3.0)
 """Of what too few rows or none tell of: it is priced as its family is."""
 _FORMAT = 1
 """Part of a cached fit's name: raised when fits or their fields change."""
-_FOLDS = 4
 _LEAST_ROWS = 40
 """Rows that a family needs for a range of its own."""
 
@@ -41,9 +40,9 @@ class CpuModel:
     eager: dict[str, Prices]
     """Prices of eager calls, of which generated loops are put together; empty where none are."""
     spreads: dict[str, dict[str, Spread]]
-    """Of log(measured / price) of rows kept out, by scheme and family of kernel; `""` for all."""
+    """Of log(measured / price) of rows left out, by scheme and family of kernel; `""` for all."""
     errors: dict[str, float]
-    """Median relative error of rows kept out, by scheme."""
+    """Median relative error of rows left out, by scheme."""
     rows: dict[str, int]
     """Rows fitted, by scheme."""
 
@@ -105,9 +104,9 @@ def fit_model(profile: CpuProfile, runtime: Runtime) -> CpuModel:
         if runtime.fuses:
             eager[scheme] = Prices.fit(*_measured(profile, scheme, RUNTIMES["cpu-eager"]))
         called[scheme] = Prices.fit(calls, times)
-        logs = _logs_kept_out(calls, times)
-        spreads[scheme] = _spreads(calls, logs)
-        errors[scheme] = float(np.median(np.abs(np.expm1(-logs))))
+        left_out = called[scheme].left_out
+        spreads[scheme] = _spreads(left_out)
+        errors[scheme] = float(np.median([abs(np.expm1(-log)) for _, log in left_out]))
         counts[scheme] = len(calls)
     return CpuModel(
         runtime=runtime, called=called, eager=eager, spreads=spreads, errors=errors, rows=counts
@@ -128,31 +127,14 @@ def _measured(
     return calls, times
 
 
-def _logs_kept_out(calls: Sequence[tuple[Kernel, ...]], times: Sequence[float]) -> Array:
-    """log(measured / price) of every row, priced by a fit on the other folds."""
-    # By what is equal in near-duplicates, so that none of them is fitted while another is judged.
-    folds = [hash(k[0].shape) % _FOLDS for k in calls]
-    logs = np.zeros(len(calls))
-    for fold in range(_FOLDS):
-        fitted = [i for i, own in enumerate(folds) if own != fold]
-        judged = [i for i, own in enumerate(folds) if own == fold]
-        if not fitted or not judged:
-            continue
-        prices = Prices.fit([calls[i] for i in fitted], [times[i] for i in fitted])
-        for i in judged:
-            logs[i] = np.log(times[i] / prices(calls[i]).sum())
-    return logs
-
-
-def _spreads(calls: Sequence[tuple[Kernel, ...]], logs: Array) -> dict[str, Spread]:
+def _spreads(left_out: Sequence[tuple[str, float]]) -> dict[str, Spread]:
     by_family: dict[str, list[float]] = defaultdict(list)
-    for kernels, log in zip(calls, logs.tolist(), strict=True):
+    for family, log in left_out:
         by_family[""].append(log)
-        if len(kernels) == 1:
-            by_family[kernels[0].op].append(log)
+        by_family[family].append(log)
     enough = {
-        family: Spread.of_rows(values)
-        for family, values in by_family.items()
-        if len(values) >= _LEAST_ROWS
+        family: Spread.of_rows(logs)
+        for family, logs in by_family.items()
+        if len(logs) >= _LEAST_ROWS
     }
     return {"": UNMEASURED} | enough

@@ -81,7 +81,7 @@ class CpuTarget(Target):
         ]
         for scheme in self.schemes:
             lines.append(
-                f"  {scheme}: {self.model.rows[scheme]} measured rows, median error of rows kept "
+                f"  {scheme}: {self.model.rows[scheme]} measured rows, median error of rows left "
                 f"out {self.model.errors[scheme]:.1%}"
             )
         seconds = self.facts.get("seconds")
