@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from random import Random
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,6 +17,8 @@ from searchspace.build import build
 from searchspace.sample import sample
 from searchspace.space import load_space, space_names
 
+_FIRST = 6
+"""Calls of each function, from the smallest to those of a third of all, that come first."""
 MOST_BYTES = 96 << 20
 """Calls that touch more are left out."""
 
@@ -62,7 +65,7 @@ def calls_of_usual_layers(*, layers: int, seed: int) -> list[OneCall]:
 def take_turns(calls: list[OneCall], seed: int) -> list[OneCall]:
     """Put calls in an order of which every beginning has all functions; large ones left out.
 
-    The smallest call of each function comes first, so that the time of others can be foreseen;
+    Of each function a few small calls come first, so that the time of others can be foreseen;
     functions that occur in more sizes take more turns.
     """
     by_name: dict[tuple[str, bool], list[OneCall]] = {}
@@ -71,9 +74,11 @@ def take_turns(calls: list[OneCall], seed: int) -> list[OneCall]:
             by_name.setdefault(routine(call), []).append(call)
     turns: list[tuple[float, tuple[str, bool], OneCall]] = []
     for name, group in sorted(by_name.items()):
-        Random(f"{seed}:{name}").shuffle(group)
-        smallest = min(group, key=_elements)
-        group.sort(key=lambda call: call is not smallest)
+        group.sort(key=lambda call: (work_of(call), str(call)))
+        small = group[: max(1, len(group) // 3)][:: max(1, len(group) // (3 * _FIRST))]
+        rest = [call for call in group if call not in small]
+        Random(f"{seed}:{name}").shuffle(rest)
+        group[:] = small + rest
         share = len(group) ** 0.7
         turns += [((place + 0.5) / share, name, call) for place, call in enumerate(group)]
     return [call for _, _, call in sorted(turns, key=lambda turn: turn[:2])]
@@ -92,3 +97,23 @@ def _calls(module: nn.Module, shape: tuple[int, ...]) -> Iterator[OneCall]:
 
 def _elements(call: OneCall) -> int:
     return sum(math.prod(operand.shape) for operand in call.operands)
+
+
+def work_of(call: OneCall) -> float:
+    """Multiply-adds of products, convolutions and attention; elements of all else; at least 1."""
+    shapes = [operand.shape for operand in call.operands]
+    name = call.name.split(".")[1]
+    elements = float(max([math.prod(shape) for shape in shapes], default=1))
+    if name.startswith("conv") and len(shapes) > 1 and len(shapes[0]) == 4:
+        strides: Any = call.args[3] if len(call.args) > 3 else 1
+        step = math.prod(strides) if isinstance(strides, tuple) else strides**2
+        positions = shapes[0][0] * math.prod(shapes[0][2:]) / step
+        return max(1.0, positions * math.prod(shapes[1]))
+    if name in ("linear", "matmul", "bmm", "mm", "addmm") and len(shapes) > 1:
+        longest = max(shapes[:2], key=math.prod)
+        other = shapes[1] if longest is shapes[0] else shapes[0]
+        columns = other[0] if name == "linear" else other[-1]
+        return max(1.0, float(math.prod(longest) * columns))
+    if name == "scaled_dot_product_attention":
+        return 2.0 * math.prod(shapes[0]) * shapes[1][-2]
+    return max(1.0, elements)

@@ -13,12 +13,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from hwprofile.clock import Timing, timing_of_samples
-from hwprofile.cpu_grid import calls_of_spaces, calls_of_usual_layers, routine, take_turns
+from hwprofile.cpu_grid import (
+    calls_of_spaces,
+    calls_of_usual_layers,
+    routine,
+    take_turns,
+    work_of,
+)
 from hwprofile.cpu_table import (
     CallRow,
     CpuProfile,
@@ -41,7 +46,7 @@ SHARES: dict[tuple[str, str], float] = {
     ("cpu-inductor", "bf16"): 0.15,
 }
 """Runtimes and schemes, each with its share of the time."""
-SECONDS = 150
+SECONDS = 145
 """How long a profile is measured; what comes before and after takes less than the rest of three
 minutes."""
 _SPACE_SAMPLES, _LAYERS = 2, 900
@@ -55,6 +60,8 @@ _SLOW_MS = 60.0
 """A call that took longer, all rounds together, has no more of them."""
 _MOST_SECONDS = 0.2
 """Calls that are expected to take longer are left out: smaller ones of their kind say enough."""
+_NEAR = 5
+"""Measured calls by which another's time is foreseen."""
 _SEED = 0
 
 
@@ -211,7 +218,7 @@ def finish_cpu(part: CpuPart, out: Path) -> CpuProfile:
 
 
 class _Pace:
-    """Foresees from the measured call of most similar work which would take too long."""
+    """Foresees from measured calls of similar work which would take too long."""
 
     def __init__(self, part: CpuPart) -> None:
         self._known: dict[tuple[object, ...], list[tuple[float, float]]] = {}
@@ -220,17 +227,12 @@ class _Pace:
     def note(self, rows: Sequence[CallRow]) -> None:
         """Learn from measured calls."""
         for row in rows:
-            kind = (row.runtime, row.scheme, *routine(row.call))
-            self._add(kind, row.call, row.timing.min_ms)
+            self._add((row.runtime, row.scheme, *routine(row.call)), row.call, row.timing.min_ms)
 
     def first(self, item: Item, taken_ms: float) -> None:
-        """Learn from a call's first run, which may have compiled something too."""
-        kind = (item.runtime, item.scheme, *routine(item.call))
-        if kind not in self._known:
-            self._add(kind, item.call, taken_ms)
-
-    def _add(self, kind: tuple[object, ...], call: OneCall, taken_ms: float) -> None:
-        self._known.setdefault(kind, []).append((work_of(call), taken_ms))
+        """Learn from a call's first run, where it took so long that a second would be too much."""
+        if taken_ms > 5e3 * _MOST_SECONDS:
+            self._add((item.runtime, item.scheme, *routine(item.call)), item.call, taken_ms)
 
     def slow(self, item: Item) -> bool:
         """Whether a call would take too long."""
@@ -238,28 +240,13 @@ class _Pace:
         if not known:
             return False
         work = work_of(item.call)
-        its, taken = min(known, key=lambda pair: abs(math.log(pair[0] / work)))
-        return taken * max(1.0, work / its) > _MOST_SECONDS * 1e3
+        near = sorted(known, key=lambda pair: abs(math.log(pair[0] / work)))[:_NEAR]
+        # The fastest of them: others may have waited for a processor.
+        foreseen = min(taken * max(1.0, work / its) for its, taken in near)
+        return foreseen > _MOST_SECONDS * 1e3
 
-
-def work_of(call: OneCall) -> float:
-    """Multiply-adds of products, convolutions and attention; elements of all else; at least 1."""
-    shapes = [operand.shape for operand in call.operands]
-    name = call.name.split(".")[1]
-    elements = float(max([math.prod(shape) for shape in shapes], default=1))
-    if name.startswith("conv") and len(shapes) > 1 and len(shapes[0]) == 4:
-        strides: Any = call.args[3] if len(call.args) > 3 else 1
-        step = math.prod(strides) if isinstance(strides, tuple) else strides**2
-        positions = shapes[0][0] * math.prod(shapes[0][2:]) / step
-        return max(1.0, positions * math.prod(shapes[1]))
-    if name in ("linear", "matmul", "bmm", "mm", "addmm") and len(shapes) > 1:
-        longest = max(shapes[:2], key=math.prod)
-        other = shapes[1] if longest is shapes[0] else shapes[0]
-        columns = other[0] if name == "linear" else other[-1]
-        return max(1.0, float(math.prod(longest) * columns))
-    if name == "scaled_dot_product_attention":
-        return 2.0 * math.prod(shapes[0]) * shapes[1][-2]
-    return max(1.0, elements)
+    def _add(self, kind: tuple[object, ...], call: OneCall, taken_ms: float) -> None:
+        self._known.setdefault(kind, []).append((work_of(call), taken_ms))
 
 
 def _now() -> str:

@@ -14,8 +14,8 @@ from torch import nn
 
 from hwprofile import cpu_measure
 from hwprofile.clock import Timing
-from hwprofile.cpu_grid import calls_of_usual_layers, take_turns
-from hwprofile.cpu_measure import finish_cpu, measure_cpu, plan_cpu, work_of
+from hwprofile.cpu_grid import calls_of_usual_layers, routine, take_turns, work_of
+from hwprofile.cpu_measure import finish_cpu, measure_cpu, plan_cpu
 from hwprofile.cpu_table import CallRow, CpuProfile, read_cpu_profile, write_cpu_profile
 from hwprofile.cpu_target import cpu_target
 from hwprofile.library_calls import library_call
@@ -148,13 +148,11 @@ def test_a_stopped_profile_goes_on_where_it_was(tmp_path, few_calls, monkeypatch
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_the_smallest_call_of_every_function_comes_early():
+def test_small_calls_of_every_function_come_first():
     calls = take_turns(CALLS, seed=0)
     assert len(set(calls)) == len(calls)
     first = {}
     for call in calls:
-        first.setdefault(call.name, call)
-    for name, call in first.items():
-        if name != "aten.conv2d.default":  # grouped ones are another routine
-            sizes = [sum(math.prod(x.shape) for x in c.operands) for c in calls if c.name == name]
-            assert sum(math.prod(x.shape) for x in call.operands) == min(sizes)
+        first.setdefault(routine(call), call)
+    for kind, call in first.items():
+        assert work_of(call) == min(work_of(c) for c in calls if routine(c) == kind)
