@@ -34,7 +34,7 @@ class Size:
     columns: float = 0.4
     """Share of the features that each question may choose from."""
     robust: bool = False
-    """Whether a fifth of the residuals, the largest, count as the smallest of them."""
+    """Whether the larger half of the residuals count as their median, signs kept."""
 
 
 def boost(
@@ -53,13 +53,13 @@ def boost(
     edges = [_edges(column) for column in features.T]
     binned = [np.searchsorted(e, x) for e, x in zip(edges, features.T, strict=True)]
     chosen = max(1, round(size.columns * len(edges)))
-    base = float(target.mean())
+    base = float(np.median(target) if size.robust else target.mean())
     predicted = np.full(len(target), base)
     trees = []
     for _ in range(size.trees):
         residual = target - predicted
         if size.robust:
-            most = float(np.quantile(np.abs(residual), 0.8))
+            most = float(np.median(np.abs(residual)))
             residual = np.clip(residual, -most, most)
         leaf = np.zeros(len(target), dtype=np.int64)
         questions = []

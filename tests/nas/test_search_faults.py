@@ -16,7 +16,7 @@ def test_a_budget_that_nothing_meets_names_the_fastest_found():
 
 
 def test_the_first_proposal_keeps_the_budget():
-    for budget in (0.06, 0.1, None):
+    for budget in (0.08, 0.1, None):
         parts = parts_of(config(budget_ms=budget))
         (first,) = first_proposals(parts)
         trial = parts.evaluator.check(0, first)
