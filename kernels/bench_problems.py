@@ -6,17 +6,31 @@ operations large enough to be bound by memory; quantized products from 1 row to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from kernels.backend import ACTIVATIONS
+from kernels.bench_convolutions import (
+    dilated_problem,
+    inception_problem,
+    int8_conv_problem,
+    long_conv_problem,
+)
 from kernels.bench_inputs import Shapes, make_inputs, total
+from kernels.bench_pools import (
+    POOLS,
+    eca_problem,
+    gem_pool_problem,
+    pool_problem,
+    squeeze_excite_problem,
+)
 from kernels.bench_problem import BenchProblem
 from kernels.bench_products import (
     attention_problem,
+    fp8_problem,
     gemm_problem,
     int8_problem,
     w4_problem,
@@ -34,21 +48,24 @@ def bench_problems() -> tuple[BenchProblem, ...]:
             for batch in (1, 64)
             for channels, side in ((96, 56), (384, 14))
         ),
+        *(inception_problem(batch, 96, 56, 11) for batch in (1, 64)),
+        *(dilated_problem(batch, 96, 56) for batch in (1, 64)),
+        *(long_conv_problem(batch, 96, 1024) for batch in (1, 64)),
         *(_pointwise(batch, *sizes) for batch in (1, 64) for sizes in ((96, 384, 56),)),
         *(_dense(batch, 64, 128, 56) for batch in (1, 64)),
+        *(int8_conv_problem(batch, 64, 128, 56) for batch in (1, 64)),
         *(gemm_problem(rows, 4096, 4096) for rows in (1, 64, 1024, 8192)),
         *(int8_problem(rows, 4096, 4096) for rows in (1, 16, 64, 256, 1024, 4096, 8192)),
+        *(fp8_problem(rows, 4096, 4096) for rows in (1, 64, 1024, 8192)),
         *(w4_problem(rows, 4096, 4096) for rows in (1, 4, 16, 32, 64)),
         *(attention_problem(batch, tokens) for batch, tokens in ((1, 196), (64, 196), (8, 4096))),
         *(_norm(name, rows, 768) for name in ("layer_norm", "rms_norm") for rows in (196, 65536)),
         *(_elementwise(rows, 768) for rows in (196, 65536)),
-        *(
-            _pool(name, batch)
-            for name in ("max_pool", "average_pool", "global_average_pool")
-            for batch in (1, 64)
-        ),
+        *(pool_problem(name, batch) for name in POOLS for batch in (1, 64)),
+        *(gem_pool_problem(batch, 256, 14) for batch in (1, 64)),
         *(_batch_norm(batch, 256, 56) for batch in (1, 64)),
-        *(_squeeze_excite(batch, 256, 28) for batch in (1, 64)),
+        *(squeeze_excite_problem(batch, 256, 28) for batch in (1, 64)),
+        *(eca_problem(batch, 256, 28) for batch in (1, 64)),
         *(_inverted_residual(batch, 24, 144, 56) for batch in (1, 64)),
     )
 
@@ -166,22 +183,6 @@ def _elementwise(rows: int, columns: int) -> BenchProblem:
     )
 
 
-def _pool(name: str, batch: int, channels: int = 64, side: int = 112) -> BenchProblem:
-    shapes = {"x": (batch, channels, side, side)}
-    size = batch * channels * side * side
-    settings = {} if name == "global_average_pool" else {"kernel": 3, "stride": 2, "padding": 1}
-    taps, written = (9, size // 4) if settings else (1, batch * channels)
-    return BenchProblem(
-        operation=name,
-        name=f"{batch}x{channels}x{side}x{side}" + (", kernel 3, stride 2" if settings else ""),
-        make=make_inputs(shapes, **settings),
-        by_torch=_POOLS[name],
-        cores=False,
-        flops=taps * written if settings else size,
-        elements=size + written,
-    )
-
-
 def _batch_norm(batch: int, channels: int, side: int) -> BenchProblem:
     size = batch * channels * side * side
     vectors = dict.fromkeys(("mean", "weight", "bias"), (channels,))
@@ -205,37 +206,6 @@ def _batch_norm(batch: int, channels: int, side: int) -> BenchProblem:
         cores=False,
         flops=2 * size,
         elements=total(shapes, channels, size),
-    )
-
-
-def _squeeze_excite(batch: int, channels: int, side: int) -> BenchProblem:
-    inner, size = channels // 4, batch * channels * side * side
-    shapes: Shapes = {
-        "x": (batch, channels, side, side),
-        "squeeze_weight": (inner, channels),
-        "squeeze_bias": (inner,),
-        "excite_weight": (channels, inner),
-        "excite_bias": (channels,),
-    }
-
-    def by_torch(
-        x: Tensor,
-        squeeze_weight: Tensor,
-        squeeze_bias: Tensor,
-        excite_weight: Tensor,
-        excite_bias: Tensor,
-    ) -> Tensor:
-        means = functional.linear(x.mean((2, 3)), squeeze_weight, squeeze_bias).relu()
-        return x * functional.linear(means, excite_weight, excite_bias).sigmoid()[:, :, None, None]
-
-    return BenchProblem(
-        operation="squeeze_excite",
-        name=f"{batch}x{channels}x{side}x{side} by {inner}",
-        make=make_inputs(shapes),
-        by_torch=by_torch,
-        cores=False,
-        flops=2 * size + 4 * batch * channels * inner,
-        elements=total(shapes, size),
     )
 
 
@@ -273,13 +243,6 @@ def _inverted_residual(batch: int, channels: int, inner: int, side: int) -> Benc
         flops=2 * pixels * inner * (2 * channels + 9),
         elements=total(shapes, pixels * channels),
     )
-
-
-_POOLS: dict[str, Callable[..., Tensor]] = {
-    "max_pool": lambda x, kernel, **w: functional.max_pool2d(x, kernel, **w),
-    "average_pool": lambda x, kernel, **w: functional.avg_pool2d(x, kernel, **w),
-    "global_average_pool": lambda x: x.mean((2, 3)),
-}
 
 
 def select(only: Iterable[str]) -> tuple[BenchProblem, ...]:

@@ -78,6 +78,51 @@ def _int_mm(
     return (torch._int_mm(x, weight.t()) * x_scale[:, None] * weight_scale).to(dtype)
 
 
+def fp8_problem(rows: int, columns: int, inner: int) -> BenchProblem:
+    """A product of e4m3 numbers, a scale a row and a column."""
+
+    def make(generator: torch.Generator, dtype: torch.dtype, device: torch.device) -> Arguments:
+        def drawn(*size: int) -> Tensor:
+            return draw(generator, size, torch.float32, device).to(torch.float8_e4m3fn)
+
+        return {
+            "x": drawn(rows, inner),
+            "weight": drawn(columns, inner),
+            "x_scale": torch.full((rows,), 1e-2, device=device),
+            "weight_scale": torch.full((columns,), 1e-1, device=device),
+            "dtype": dtype,
+        }
+
+    return BenchProblem(
+        operation="fp8_gemm",
+        name=f"{rows}x{inner} by {inner}x{columns}, e4m3",
+        make=make,
+        by_torch=functional.linear,
+        torch_inputs=_floats_of_fp8,
+        others={"scaled_mm": _scaled_mm},
+        dtypes=_HALVES[1:],
+        rate="fp8",
+        flops=2 * rows * columns * inner,
+        elements=rows * columns,
+        bytes=rows * inner + columns * inner + 4 * (rows + columns),
+    )
+
+
+def _floats_of_fp8(arguments: Arguments) -> Arguments:
+    dtype = arguments["dtype"]
+    x = arguments["x"].float() * arguments["x_scale"][:, None]
+    weight = arguments["weight"].float() * arguments["weight_scale"][:, None]
+    return {"input": x.to(dtype), "weight": weight.to(dtype)}
+
+
+def _scaled_mm(
+    x: Tensor, weight: Tensor, x_scale: Tensor, weight_scale: Tensor, dtype: torch.dtype
+) -> Tensor:
+    scales = (x_scale[:, None], weight_scale[None])
+    y: Tensor = torch._scaled_mm(x, weight.t(), *scales, out_dtype=dtype)
+    return y
+
+
 def w4_problem(rows: int, columns: int, inner: int) -> BenchProblem:
     """W4A16 with a scale for each 128 inner elements."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from kernels import bench_problems as problems
 from kernels.bench_problems import bench_operations, bench_problems, select
@@ -11,25 +12,32 @@ from kernels.catalogue import UnknownOperationError, load_operation, operation_n
 
 _SMALL = (
     problems._depthwise(1, 4, 9, 7),
+    problems.inception_problem(1, 8, 9, 5),
+    problems.dilated_problem(1, 3, 9),
+    problems.long_conv_problem(2, 3, 8),
     problems._pointwise(1, 4, 6, 5),
     problems._dense(1, 4, 6, 5),
+    problems.int8_conv_problem(1, 4, 6, 5),
     problems.gemm_problem(3, 8, 16),
     problems.int8_problem(20, 8, 16),
+    problems.fp8_problem(16, 16, 32),
     problems.w4_problem(3, 8, 256),
     problems.attention_problem(1, 6),
     problems._norm("layer_norm", 3, 8),
     problems._norm("rms_norm", 3, 8),
     problems._elementwise(3, 8),
-    *(problems._pool(name, 1, 4, 8) for name in problems._POOLS),
+    *(problems.pool_problem(name, 1, 4, 8) for name in problems.POOLS),
+    problems.gem_pool_problem(1, 4, 5),
+    problems.eca_problem(1, 4, 5),
     problems._batch_norm(1, 4, 5),
-    problems._squeeze_excite(1, 8, 5),
+    problems.squeeze_excite_problem(1, 8, 5),
     problems._inverted_residual(1, 4, 8, 5),
 )
 
 
 def test_the_small_problems_are_of_every_operation():
     assert {problem.operation for problem in _SMALL} == set(bench_operations())
-    assert set(bench_operations()) <= set(operation_names())
+    assert set(bench_operations()) == set(operation_names())
 
 
 @pytest.mark.parametrize("problem", _SMALL, ids=lambda problem: problem.operation)
@@ -39,7 +47,7 @@ def test_torch_computes_what_the_operation_means(problem):
     plain = load_operation(problem.operation).run(**arguments, backend="plain")
     for result in (by_torch, *(other(**arguments) for other in problem.others.values())):
         torch.testing.assert_close(result, plain, rtol=1e-4, atol=1e-4)
-    tensors = [x for x in arguments.values() if isinstance(x, torch.Tensor)]
+    tensors = [x for x in tree_leaves(arguments) if isinstance(x, torch.Tensor)]
     moved = sum(x.numel() * x.element_size() for x in (*tensors, by_torch))
     assert problem.moved(torch.float32) == moved
 
