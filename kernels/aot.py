@@ -203,7 +203,7 @@ def compile_kernel(
     capability, triton = _prepare(source, architecture)
     if not cached:
         return _compile_and_read(triton, source, capability)
-    key = _key(triton, source, architecture)
+    key = key_of(source, architecture)
     record = compile_cache.read(key)
     if record is not None:
         return _unpack(record)
@@ -232,6 +232,31 @@ def read_resources(source: KernelSource, architecture: str) -> Resources:
         return _resources(triton, compiled, cubin)
 
 
+def key_of(source: KernelSource, architecture: str) -> str:
+    """Hash what the record depends on: kernels with equal keys are compiled to the same code.
+
+    Triton's own key covers the functions that the kernel calls.
+
+    Raises:
+        AheadOfTimeError: If the kernel is interpreted, or Triton is missing.
+        ValueError: If the source's arguments do not fit.
+    """
+    _check_arguments(source)
+    return compile_cache.key_of(
+        {
+            "kernel": source.kernel.cache_key,
+            "signature": dict(source.signature),
+            "constants": {name: repr(value) for name, value in source.constants.items()},
+            "aligned": sorted(source.aligned),
+            "warps": source.warps,
+            "stages": source.stages,
+            "architecture": architecture,
+            "triton": import_triton().__version__,
+            "assembler": assembler_version(),
+        }
+    )
+
+
 def capability_of(architecture: str) -> tuple[int, int]:
     """Return the compute capability of an architecture: (8, 0) for `sm_80`.
 
@@ -257,23 +282,6 @@ def _capability(architecture: str) -> int:
             f"(A100) or sm_90 (H100); got {architecture!r}"
         )
     return int(match[1])
-
-
-def _key(triton: Any, source: KernelSource, architecture: str) -> str:
-    """Hash what the record depends on; Triton's own key covers the functions that are called."""
-    return compile_cache.key_of(
-        {
-            "kernel": source.kernel.cache_key,
-            "signature": dict(source.signature),
-            "constants": {name: repr(value) for name, value in source.constants.items()},
-            "aligned": sorted(source.aligned),
-            "warps": source.warps,
-            "stages": source.stages,
-            "architecture": architecture,
-            "triton": triton.__version__,
-            "assembler": assembler_version(),
-        }
-    )
 
 
 def _unpack(record: Mapping[str, Any]) -> CompiledKernel:

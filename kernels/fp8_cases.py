@@ -79,6 +79,7 @@ FP8_GEMM = Operation(
     dtypes=(torch.float16, torch.bfloat16),
     sources=_sources,
     letters="MxKxN",
+    capability=(8, 9),
     settings={"each_row": False, "activation": "none"},
     problems=tuple(
         Problem(dtype=torch.float16, shape=(rows, 1024, 1024)) for rows in (1, 32, 256, 4096)

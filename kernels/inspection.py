@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 import torch
 
-from kernels.aot import CompiledKernel, KernelSource, capability_of, compile_kernel
+from kernels.aot import CompiledKernel, KernelSource, capability_of, compile_kernel, key_of
 from kernels.operation import Operation, Problem, Settings
 
 DTYPES: dict[str, torch.dtype] = {
@@ -103,6 +105,65 @@ def _setting(operation: Operation, name: str, text: str) -> int | bool | str:
         raise InspectionError(f"{name} must be an integer; got {text!r}") from None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One kernel that is to be compiled for a problem."""
+
+    operation: str
+    """Name in the catalogue."""
+    problem: Problem
+    """What it is compiled for, with all settings."""
+    role: str
+    """Which of the operation's kernels it is, such as `forward`."""
+    source: KernelSource
+    """The kernel."""
+    architecture: str
+    """Such as `sm_80`."""
+
+
+def jobs_of(operation: Operation, problem: Problem, architecture: str) -> list[Job]:
+    """List every kernel of an operation for a problem.
+
+    Args:
+        operation: The operation.
+        problem: Shape, dtype and settings; settings that it leaves out are the operation's.
+        architecture: Such as `sm_80`.
+
+    Raises:
+        InspectionError: If the operation refuses the problem.
+        ValueError: If the architecture is not one.
+    """
+    capability = capability_of(architecture)
+    settings: Settings = {**operation.settings, **problem.settings}
+    problem = Problem(dtype=problem.dtype, shape=problem.shape, settings=settings)
+    try:
+        sources = operation.sources(
+            capability=capability, dtype=problem.dtype, shape=problem.shape, **settings
+        )
+    except ValueError as error:
+        raise InspectionError(f"{operation.name}: {error}") from error
+    return [
+        Job(
+            operation=operation.name,
+            problem=problem,
+            role=role,
+            source=source,
+            architecture=architecture,
+        )
+        for role, source in sources.items()
+    ]
+
+
+def all_jobs(operation: Operation, architecture: str) -> list[Job]:
+    """List the kernels of every problem of an operation; none if the architecture lacks its
+    arithmetic, as those before sm_89 lack fp8."""
+    if capability_of(architecture) < operation.capability:
+        return []
+    return [
+        job for problem in operation.problems for job in jobs_of(operation, problem, architecture)
+    ]
+
+
 def inspect(operation: Operation, problem: Problem, architecture: str) -> list[Inspected]:
     """Compile every kernel of an operation for a problem.
 
@@ -116,40 +177,51 @@ def inspect(operation: Operation, problem: Problem, architecture: str) -> list[I
         AheadOfTimeError: If the compilation fails.
         ValueError: If the architecture is not one.
     """
-    settings: Settings = {**operation.settings, **problem.settings}
-    problem = Problem(dtype=problem.dtype, shape=problem.shape, settings=settings)
-    return [
-        Inspected(
-            operation=operation.name,
-            problem=problem,
-            role=role,
-            kernel=compile_kernel(source, architecture),
-            programs=source.programs,
-        )
-        for role, source in _sources(operation, problem, architecture).items()
-    ]
+    jobs = jobs_of(operation, problem, architecture)
+    return [_inspected(job, compile_kernel(job.source, architecture)) for job in jobs]
 
 
-def _sources(
-    operation: Operation, problem: Problem, architecture: str
-) -> Mapping[str, KernelSource]:
-    capability = capability_of(architecture)
-    try:
-        return operation.sources(
-            capability=capability, dtype=problem.dtype, shape=problem.shape, **problem.settings
-        )
-    except ValueError as error:
-        raise InspectionError(f"{operation.name}: {error}") from error
+def compile_jobs(
+    jobs: Sequence[Job], *, workers: int | None = None
+) -> Iterator[tuple[int, Inspected]]:
+    """Compile many kernels, each distinct one once, and yield them as they are ready.
 
+    Half of a compilation runs in the assembler and the disassembler, which are processes of their
+    own, so that threads use several cores.
 
-def inspect_all(operation: Operation, architecture: str) -> Iterator[list[Inspected]]:
-    """Compile the kernels of every problem that an operation lists, one problem at a time.
+    Args:
+        jobs: What to compile.
+        workers: Threads; None: one a core that this process may use.
 
-    A dtype that the architecture lacks gives an empty list: fp8 before sm_89.
+    Yields:
+        The position of a job and its kernel.
+
+    Raises:
+        AheadOfTimeError: If a compilation fails; what was compiled before is kept on disk.
     """
-    for problem in operation.problems:
-        lacks_fp8 = capability_of(architecture) < (8, 9)
-        if lacks_fp8 and problem.dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
-            yield []
-        else:
-            yield inspect(operation, problem, architecture)
+    same: dict[str, list[int]] = {}
+    for position, job in enumerate(jobs):
+        same.setdefault(key_of(job.source, job.architecture), []).append(position)
+    pool = ThreadPoolExecutor(workers or len(os.sched_getaffinity(0)))
+    try:
+        running = {
+            pool.submit(compile_kernel, jobs[first].source, jobs[first].architecture): positions
+            for positions in same.values()
+            for first in positions[:1]
+        }
+        for done in as_completed(running):
+            kernel = done.result()
+            for position in running[done]:
+                yield position, _inspected(jobs[position], kernel)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _inspected(job: Job, kernel: CompiledKernel) -> Inspected:
+    return Inspected(
+        operation=job.operation,
+        problem=job.problem,
+        role=job.role,
+        kernel=kernel,
+        programs=job.source.programs,
+    )

@@ -84,5 +84,7 @@ class Operation:
     """What `shape` means, such as `BxCxHxW`."""
     settings: Settings = field(default_factory=dict)
     """Settings of `sources` with their defaults."""
+    capability: tuple[int, int] = (8, 0)
+    """Lowest compute capability that has its arithmetic."""
     problems: tuple[Problem, ...] = ()
     """What the table of resources lists; every entry of the table of blocks is met by one."""

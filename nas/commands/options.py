@@ -223,7 +223,7 @@ def add_primitive(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: argparse._ActionsContainer) -> None:
     """`--json`."""
     parser.add_argument(
         "--json",

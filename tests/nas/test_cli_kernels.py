@@ -12,6 +12,7 @@ import torch
 from kernels import check_process
 from kernels.check import Error, Outcome
 from kernels.check_process import CheckProcessError, Start
+from kernels.toolchain import import_triton
 
 pytest.importorskip("triton", reason="Triton has wheels for Linux only")
 
@@ -180,3 +181,17 @@ def test_table_has_a_row_a_kernel_and_target(capsys):
     code, out, _ = call(capsys, "table", "--only", "elementwise", "--target", "sm_80")
     assert code == 0
     assert "forward" in out
+
+
+def test_table_as_markdown_has_a_row_an_operation(capsys):
+    arguments = ("--only", "elementwise", "--only", "fp8_gemm", "--target", "sm_80", "--markdown")
+    code, out, _ = call(capsys, "table", *arguments)
+    (row,) = [line for line in out.splitlines() if line.startswith("| `elementwise` | sm_80 |")]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert (code, cells[4]) == (0, "0")
+    assert 0 < int(cells[3].split("-")[0]) <= 255
+    assert (
+        f"4 kernels for sm_80, compiled by Triton {import_triton().__version__}. None spills."
+        in " ".join(out.split())
+    )
+    assert "fp8_gemm" not in out  # sm_80 has no such arithmetic
