@@ -23,6 +23,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
     "gelu": functional.gelu,
     "silu": functional.silu,
+    "relu6": functional.relu6,
+    "hardswish": functional.hardswish,
+    "sigmoid": torch.sigmoid,
+    "hardsigmoid": functional.hardsigmoid,
 }
 """Activations that can be fused, by name. `gelu` is the exact form, with the error function."""
 

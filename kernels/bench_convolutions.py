@@ -133,7 +133,8 @@ def long_conv_problem(batch: int, channels: int, length: int) -> BenchProblem:
 
     def by_torch(x: Tensor, kernel: Tensor) -> Tensor:
         spectrum = torch.fft.rfft(x.float(), n=period) * torch.fft.rfft(kernel.float())
-        return torch.fft.irfft(spectrum, n=period)[..., :length].to(x.dtype)
+        y: Tensor = torch.fft.irfft(spectrum, n=period)[..., :length]
+        return y.to(x.dtype)
 
     # Two real transforms of 5/2 P log2 P operations each and the product of P/2 complex numbers.
     each = 5 * period * math.log2(period) + 3 * period

@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kernels.activation_triton import ACTIVATION_GRADS, INTERPRETED, capability
+from kernels.activation_triton import ACTIVATION_GRADS, INTERPRETED, capability, keeps_sums
 from kernels.dense_conv import output_shape
 from kernels.dense_conv_blocks import conv_constants, conv_plan
 from kernels.epilogue_triton import Epilogue, finish, split_sum
@@ -247,7 +247,7 @@ class _DenseConv(torch.autograd.Function):
         steps: tuple[int, int, int],
         activation: str,
     ) -> Tensor:
-        save_pre = activation in ("gelu", "silu") or (activation == "relu" and residual is not None)
+        save_pre = keeps_sums(activation, residual is not None)
         y, pre = _forward(x, weight, bias, residual, steps, activation, save_pre=save_pre)
         ctx.save_for_backward(x, weight, None if activation == "none" else pre)
         ctx.settings = (steps, activation)

@@ -15,7 +15,7 @@ import triton
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kernels.activation_triton import ACTIVATION_GRADS, INTERPRETED, capability
+from kernels.activation_triton import ACTIVATION_GRADS, INTERPRETED, capability, keeps_sums
 from kernels.depthwise_conv_blocks import (
     FEW_PROGRAMS,
     gather_constants,
@@ -85,7 +85,7 @@ class _DepthwiseConv(torch.autograd.Function):
         activation: str,
     ) -> Tensor:
         # Without a residual the output of relu has the sign of the sums before it.
-        save_pre = activation in ("gelu", "silu") or (activation == "relu" and residual is not None)
+        save_pre = keeps_sums(activation, residual is not None)
         y, pre = _forward(
             x, weight, bias, residual, stride, dilation, activation, save_pre=save_pre
         )

@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kernels.activation_triton import ACTIVATION_GRADS, INTERPRETED, capability
+from kernels.activation_triton import ACTIVATION_GRADS, INTERPRETED, capability, keeps_sums
 from kernels.epilogue_triton import Epilogue, finish, split_sum
 from kernels.gemm_blocks import gemm_constants, plan_for
 from kernels.launch_triton import launch
@@ -249,7 +249,7 @@ class _Gemm(torch.autograd.Function):
         residual: Tensor | None,
         activation: str,
     ) -> Tensor:
-        save_pre = activation in ("gelu", "silu") or (activation == "relu" and residual is not None)
+        save_pre = keeps_sums(activation, residual is not None)
         y, pre = _forward(x, weight, bias, residual, activation, save_pre=save_pre)
         ctx.save_for_backward(x, weight, None if activation == "none" else pre)
         ctx.activation = activation
