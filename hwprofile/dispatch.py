@@ -350,8 +350,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         Frames are read because hooks would have to be put on the caller's module.
         """
         while frame is not None:
-            if frame.f_code.co_name == "forward":
-                path = self.paths.get(id(frame.f_locals.get("self")))
+            code = frame.f_code
+            if code.co_name == "forward" and code.co_argcount:
+                path = self.paths.get(id(frame.f_locals.get(code.co_varnames[0])))
                 if path is not None:
                     return path
             frame = frame.f_back

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -40,13 +41,19 @@ def layer_errors(
         return []
     errors = [0.0] * len(regions)
     modules = dict(network.named_modules())
-    with contextlib.ExitStack() as hooks, torch.no_grad(), _full_float32():
+    with contextlib.ExitStack() as hooks, torch.no_grad(), full_float32():
         for index, region in enumerate(regions):
             made: list[Tensor] = []
             first, last = modules[region.paths[0]], modules[region.paths[-1]]
-            hooks.callback(first.register_forward_pre_hook(_maker(region, made)).remove)
+            for path in region.paths:
+                before = modules[path].register_forward_pre_hook(
+                    _names(region, path), with_kwargs=True
+                )
+                hooks.callback(before.remove)
+            maker = first.register_forward_pre_hook(_maker(region, made), with_kwargs=True)
+            hooks.callback(maker.remove)
             hooks.callback(last.register_forward_hook(_comparer(made, index, errors)).remove)
-        _run(network, inputs)
+        run(network, inputs)
     for region, error in zip(regions, errors, strict=True):
         if not error <= tolerance:
             raise OptimizeError(
@@ -68,8 +75,8 @@ def output_error(
     Raises:
         OptimizeError: it passes the tolerance, or the outputs cannot be compared.
     """
-    with torch.no_grad(), _full_float32():
-        expected, found = _run(original, inputs), _run(optimised, inputs)
+    with torch.no_grad(), full_float32():
+        expected, found = run(original, inputs), run(optimised, inputs)
     if not expected or not all(t.isfinite().all() for t in expected):
         raise OptimizeError(
             "the check needs outputs that are finite tensors: give an input on which the network "
@@ -101,10 +108,22 @@ def difference(expected: Tensor, found: Tensor) -> float:
     return apart.max().item() / (largest or 1.0)
 
 
-def _maker(region: Region, made: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    def make(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+Hook = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]
+
+
+def _names(region: Region, path: str) -> Hook:
+    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if kwargs:
+            region.named[path] = tuple(inspect.signature(module.forward).parameters)
+
+    return note
+
+
+def _maker(region: Region, made: list[Tensor]) -> Hook:
+    def make(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = inspect.signature(module.forward).bind(*args, **kwargs).args if kwargs else args
         # At once and on copies: what runs next may write into the arguments.
-        made.append(region.layer(*[x.clone() for x in args]))
+        made.append(region.layer(*[x.clone() if isinstance(x, Tensor) else x for x in given]))
 
     return make
 
@@ -118,8 +137,12 @@ def _comparer(
     return compare
 
 
-def _run(network: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """The tensors that a network returns."""
+def run(network: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors that a network returns for copies of these inputs.
+
+    Raises:
+        OptimizeError: its forward looks into a layer that was replaced.
+    """
     try:
         result = network(*[x.clone() for x in inputs])
     except AttributeError as fault:
@@ -130,7 +153,7 @@ def _run(network: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
 
 
 @contextlib.contextmanager
-def _full_float32() -> Iterator[None]:
+def full_float32() -> Iterator[None]:
     """Keep torch from TF32, whose errors are larger than what is to be found."""
     with torch.backends.cudnn.flags(
         enabled=torch.backends.cudnn.enabled,

@@ -30,6 +30,15 @@ class Flow:
         inside = f"{path}." if path else ""
         return any(known == path or known.startswith(inside) for known in self._at)
 
+    def leaving(self, path: str) -> int:
+        """How many tensors that the module at `path` itself makes are read elsewhere."""
+        made = {tensor for call in self.at(path) for tensor in call.outputs}
+        return sum(
+            tensor in self._outputs
+            or any(call.path != path for call in self._readers.get(tensor, []))
+            for tensor in made
+        )
+
     def next(self, path: str) -> OpCall | None:
         """The one call that reads what the module at `path` made; None if it is not the only one.
 

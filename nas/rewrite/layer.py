@@ -32,6 +32,21 @@ class Layer(nn.Module):
         return f"{shape}activation={self.activation}" if self.fuses else shape.rstrip(", ")
 
 
+class Keywords(nn.Module):
+    """A module in the place of one that is called with keywords."""
+
+    def __init__(self, module: nn.Module, names: tuple[str, ...]) -> None:
+        """Take the module, whose arguments are positional, and the names that callers know."""
+        super().__init__()
+        self.module, self.names = module, names
+
+    def forward(self, *args: object, **kwargs: object) -> Tensor:
+        """As the module's."""
+        rest = [kwargs[name] for name in self.names[len(args) :] if name in kwargs]
+        y: Tensor = self.module(*args, *rest)
+        return y
+
+
 def kept(tensor: Tensor) -> nn.Parameter:
     """The tensor as a parameter without gradients: itself if it is one."""
     if isinstance(tensor, nn.Parameter) and not tensor.requires_grad:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from kernels.library import OPERATORS
@@ -126,6 +127,25 @@ class InceptionDepthwise(Layer):
         return OPERATORS[self.operation](
             x, *(conv.weight for conv in branches), *(conv.bias for conv in branches)
         )
+
+
+class Attention(Layer):
+    """Scaled dot-product attention, each head for itself."""
+
+    operation: ClassVar[str] = "attention"
+    fuses: ClassVar[bool] = False
+
+    def __init__(self, causal: bool, scale: float | None) -> None:
+        super().__init__()
+        self.causal, self.scale = causal, scale
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`[B, H, N, E]`, `[B, H, M, E]` twice and a mask that spreads to `[B, H, N, M]`."""
+        if mask is not None:
+            if mask.dtype == torch.bool:
+                mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, -torch.inf)
+            mask = mask[(None,) * (4 - mask.dim())].expand(-1, -1, q.shape[2], k.shape[2])
+        return OPERATORS[self.operation](q, k, v, mask, causal=self.causal, scale=self.scale)
 
 
 class GlobalPool(Layer):

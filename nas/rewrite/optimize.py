@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,6 +13,8 @@ from hwprofile.trace import TraceError, trace
 from nas.gpu_target import gpu_target
 from nas.rewrite.check import OptimizeError, layer_errors, output_error
 from nas.rewrite.flow import Flow
+from nas.rewrite.layer import Keywords
+from nas.rewrite.lift import lift
 from nas.rewrite.plan import Region, plan
 from nas.rewrite.report import TOLERANCES, Replaced, Report
 from nas.rewrite.residual import residual_regions
@@ -80,13 +82,24 @@ def optimize(
     given = _drawn(shapes, dtype, first.device, seed)
 
     network = copy.deepcopy(module).requires_grad_(False)
+    lifts, unlifted = lift(network, flow, given, allowed)
+    if lifts:
+        network = _swapped(network, {id(each.original): each.module for each in lifts})
+        _, flow = _traced(network, shapes)
     regions, left = plan(network, flow, refused=refused)
+    taken = {path for region in regions for path in region.paths}
+    for each in lifts:
+        if taken.isdisjoint(each.new):
+            network = _swapped(network, {id(each.module): each.original})
+            left = [entry for entry in left if entry.path not in each.new]
     replaced = _described(network, regions, layer_errors(network, regions, given, allowed))
     network = _replaced(network, regions)
     sums = residual_regions(network, flow)
     replaced += _described(network, sums, layer_errors(network, sums, given, allowed))
     network = _replaced(network, sums)
     error = output_error(module, network, given, allowed)
+    reasons = {entry.path: entry for entry in unlifted}
+    left = [reasons.pop(entry.path, entry) for entry in left] + list(reasons.values())
     report = Report(replaced=tuple(replaced), left=tuple(left), error=error, tolerance=allowed)
     return Optimized(network, report)
 
@@ -165,11 +178,20 @@ def _replaced(network: nn.Module, regions: Sequence[Region]) -> nn.Module:
     modules = dict(network.named_modules())
     new: dict[int, nn.Module] = {}
     for region in regions:
-        new[id(modules[region.paths[0]])] = region.layer.eval()
-        new.update({id(modules[path]): nn.Identity().eval() for path in region.paths[1:]})
+        stand_ins = (region.layer, *(nn.Identity() for _ in region.paths[1:]))
+        for path, layer in zip(region.paths, stand_ins, strict=True):
+            names = region.named.get(path)
+            new[id(modules[path])] = (Keywords(layer, names) if names else layer).eval()
     # A new layer may hold modules that are replaced too, as residuals within residuals do.
     within = [part for region in regions for part in region.layer.modules()]
-    for parent in [*modules.values(), *within]:
+    return _swapped(network, new, within)
+
+
+def _swapped(
+    network: nn.Module, new: Mapping[int, nn.Module], within: Sequence[nn.Module] = ()
+) -> nn.Module:
+    """Put modules in the place of others, which go by their `id`, in a network and in `within`."""
+    for parent in [*network.modules(), *within, *new.values()]:
         for name, child in parent._modules.items():
             if child is not None and id(child) in new:
                 parent._modules[name] = new[id(child)]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kernels.dense_conv import KERNEL_SIZES as DENSE_SIZES
 from kernels.depthwise_conv import KERNEL_SIZES as DEPTHWISE_SIZES
-from nas.rewrite import layers, products
+from nas.rewrite import layers, lifts, products
 from nas.rewrite.layer import Layer
 from searchspace.primitives import channel, channel_mixers, convolution, norm, parameter_free
 
@@ -49,9 +49,9 @@ def pattern_of(module: nn.Module) -> Pattern | None:
     return None
 
 
-def meddled(module: nn.Module) -> str | None:
-    """Why a module may do more than its class says; None if it does not."""
-    for inner in module.modules():
+def meddled(module: nn.Module, inside: bool = True) -> str | None:
+    """Why a module, or one `inside` it, may do more than its class says; None if it does not."""
+    for inner in module.modules() if inside else (module,):
         if inner._forward_hooks or inner._forward_pre_hooks or "forward" in inner.__dict__:
             return "it has hooks, or a forward of its own"
         if hasattr(inner, "parametrizations"):
@@ -76,6 +76,8 @@ def affine_of(module: nn.Module) -> tuple[Tensor | None, Tensor | None] | None:
         return None
     if type(module).forward is norm.LayerScale.forward:
         return module.get_parameter("scale"), None
+    if isinstance(module, lifts.Scale):
+        return module.scale, None
     if type(module).forward is norm.Bias.forward:
         return None, module.get_parameter("bias")
     return None
@@ -152,7 +154,7 @@ def _squeeze_excite(module: channel.SqueezeExcite | channel_mixers.Excite) -> Ma
     inner = module.act.act if isinstance(module.act, channel.Activation) else module.act
     activation = activation_of(inner)
     if type(module.gate) is not nn.Sigmoid or activation is None:
-        return "squeeze-excite is replaced with a sigmoid gate and relu, gelu or silu only"
+        return "squeeze-excite is replaced with a sigmoid gate and a fused activation only"
     return layers.SqueezeExcite(module.squeeze, module.excite, activation)
 
 
@@ -203,7 +205,11 @@ def _padding(kernel: int) -> int:
     return kernel // 2 if kernel % 2 else 0
 
 
-_ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.GELU: "gelu", nn.SiLU: "silu"}
+_ACTIVATIONS: dict[type[nn.Module], str] = {
+    **{nn.ReLU: "relu", nn.GELU: "gelu", nn.SiLU: "silu", nn.ReLU6: "relu6"},
+    **{nn.Hardswish: "hardswish", nn.Hardsigmoid: "hardsigmoid"},
+    nn.Sigmoid: "sigmoid",
+}
 
 PATTERNS: dict[type[nn.Module], Pattern] = {
     nn.Conv2d: Pattern(
@@ -238,6 +244,8 @@ PATTERNS: dict[type[nn.Module], Pattern] = {
     parameter_free.StridedAveragePool: Pattern(
         make=lambda m: layers.AveragePool(m.kernel, m.stride, _padding(m.kernel), False)
     ),
+    lifts.ChannelMean: Pattern(make=lambda m: layers.GlobalPool(keep=False)),
+    lifts.Attention: Pattern(make=lambda m: layers.Attention(m.causal, m.scale)),
     nn.AdaptiveAvgPool2d: Pattern(make=_adaptive_pool, image=True),
     nn.MaxPool2d: Pattern(make=_max_pool, image=True),
     nn.AvgPool2d: Pattern(make=_average_pool, image=True),

@@ -6,12 +6,13 @@ and that each of them runs once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
 from nas.rewrite.flow import Flow
 from nas.rewrite.layer import Layer
+from nas.rewrite.lifts import Scale
 from nas.rewrite.patterns import (
     Pattern,
     activation_of,
@@ -38,6 +39,8 @@ class Region:
     """What takes the first one's place; the others become identities."""
     operation: str
     """Operator of `kernels.library`, or `torch.conv2d`."""
+    named: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By path, the names of the arguments of modules that are called with keywords."""
 
 
 def plan(
@@ -105,6 +108,8 @@ class _Planner:
                 layer.fold(module)
             elif isinstance(layer, Product) and (pair := affine_of(module)) is not None:
                 images = len(self.flow.at(behind)[0].output_shapes[0]) == 4
+                if isinstance(module, Scale):
+                    images = module.images
                 if not layer.scale(*pair, images=images):
                     break
             else:

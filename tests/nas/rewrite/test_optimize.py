@@ -50,7 +50,7 @@ USED = {
     },
     "conv_resnet": {"torch.conv2d", "pointwise_conv2d", "eca", "global_average_pool", "gemm"},
     "pooling": {"torch.conv2d", "max_pool2d", "average_pool2d", "gem_pool", "gemm"},
-    "vit": {"layer_norm", "gemm"},
+    "vit": {"layer_norm", "gemm", "attention"},
     "mobile": {
         *("torch.conv2d", "pointwise_conv2d", "depthwise_conv2d", "squeeze_excite"),
         *("global_average_pool", "gemm"),
