@@ -86,7 +86,9 @@ def _candidates(network: nn.Module, flow: Flow) -> list[str]:
     found = []
     whole: list[str] = []
     for path, module in network.named_modules():
-        if any(path.startswith(f"{parent}.") for parent in whole):
+        if type(module).forward is nn.TransformerEncoderLayer.forward:
+            whole.append(f"{path}.self_attn" if path else "self_attn")  # It looks into that.
+        if any(f"{path}.".startswith(f"{parent}.") for parent in whole):
             continue
         calls = flow.at(path)
         if pattern_of(module) is not None:

@@ -85,7 +85,11 @@ def optimize(
     lifts, unlifted = lift(network, flow, given, allowed)
     if lifts:
         network = _swapped(network, {id(each.original): each.module for each in lifts})
-        _, flow = _traced(network, shapes)
+        try:
+            _, flow = _traced(network, shapes)
+        except OptimizeError:  # Something looks into a module that was lifted.
+            network = _swapped(network, {id(each.module): each.original for each in lifts})
+            lifts = []
     regions, left = plan(network, flow, refused=refused)
     taken = {path for region in regions for path in region.paths}
     for each in lifts:
@@ -119,7 +123,7 @@ def _traced(module: nn.Module, inputs: Sequence[Input]) -> tuple[Sequence[Input]
     if inputs:
         try:
             return inputs, Flow(trace(module, *inputs))
-        except (TraceError, RuntimeError, TypeError) as fault:
+        except (TraceError, RuntimeError, TypeError, AttributeError) as fault:
             raise OptimizeError(f"the network cannot be traced: {fault}") from fault
     faults = []
     for shape in _guesses(module):
