@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 
+import command_line
 import pytest
 import torch
 from torch import nn
@@ -12,7 +13,6 @@ from torch import nn
 from hwprofile import cpu_measure
 from hwprofile.cpu_table import read_cpu_profile
 from hwprofile.replay import calls_of
-from nas.cli import main
 
 
 def few_calls(**_):
@@ -30,9 +30,7 @@ def _few_calls(monkeypatch, tmp_path):
 
 
 def call(capsys, *arguments):
-    capsys.readouterr()
-    code = main(["profile", *arguments])
-    return (code, *capsys.readouterr())
+    return command_line.call(capsys, "profile", *arguments)
 
 
 def test_the_table_and_what_it_holds(capsys, tmp_path):
