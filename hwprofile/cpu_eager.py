@@ -41,7 +41,7 @@ PASSES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("ones_like", "new_ones", "ones", "full", "full_like", "new_full"), ("fill",)),
 }
 """What an operation that is no call of its own is made of: each a pass over its elements."""
-FREE = frozenset({"empty", "empty_like", "new_empty", "scalar_tensor", "arange", "linspace"})
+FREE = frozenset({"empty", "empty_like", "new_empty", "scalar_tensor", "arange", "linspace", "eye"})
 """What computes next to nothing: memory alone, or a few numbers."""
 _RENAMED = {
     "square": "pow",

@@ -17,7 +17,8 @@ from hwprofile.record import Attribute, OpCall
 
 _POINTWISE = """clone to type_as float half glu zeros_like ones_like full_like empty_like new_zeros
     new_ones new_empty upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d
-    upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d batch_norm"""
+    upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d batch_norm isnan
+    isinf isneginf isposinf"""
 _COPIES = """cat stack roll pad constant_pad_nd reflection_pad2d replication_pad2d repeat tile flip
     reshape flatten view view_as unflatten contiguous copy index index_select gather embedding
     pixel_shuffle pixel_unshuffle channel_shuffle repeat_interleave im2col col2im"""

@@ -45,6 +45,7 @@ _NAMES = {
     "bmm": "matmul",
     "baddbmm": "matmul",
     "native_batch_norm": "batch_norm",
+    "_native_batch_norm_legit_no_training": "batch_norm",
     "native_layer_norm": "layer_norm",
     "native_group_norm": "group_norm",
     "_fused_rms_norm": "rms_norm",
@@ -71,7 +72,7 @@ _FREE = _names("""
     feature_dropout result_type is_nonzero lift_fresh lift resolve_conj resolve_neg set unfold
     unflatten flatten to _to_copy type_as movedim swapaxes tensor_split broadcast_tensors
     broadcast_to item _local_scalar_dense size numel diagonal adjoint mT H numpy_T real meshgrid
-    scalar_tensor arange linspace _nnpack_available _has_compatible_shallow_copy_type
+    scalar_tensor arange linspace eye _nnpack_available _has_compatible_shallow_copy_type
 """)
 """What computes nothing, or a few numbers; copies that they make are their children."""
 _COMPOSITE = _names("""
