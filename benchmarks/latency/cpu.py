@@ -37,7 +37,7 @@ from hwprofile.trace import trace
 from predictors.latency import priced, sums_of
 from searchspace.build import build as build_tree
 from searchspace.sample import sample
-from searchspace.space import load_space, space_names
+from searchspace.space import load_space
 
 DEVELOPMENT = (
     *("resnet18", "resnet50", "mobilenetv2_100", "efficientnet_b0", "regnety_004"),
@@ -53,8 +53,20 @@ HELD_OUT = (
 )
 """Of other families, named before any of them was measured."""
 SPACE = "space:"
-DRAWN = tuple(f"{SPACE}{space}:{i}" for space in space_names() for i in range(4))
-"""Architectures drawn from each shipped space, with other seeds than a profile draws by."""
+_DRAWS = {
+    "conv_large_kernel": (0,),
+    "conv_resnet": (1,),
+    "einspace": (0, 3, 7, 10),
+    "hybrid": (5, 12, 19, 21),
+    "mobile": (1, 3, 5, 10),
+    "nasbench201": (0, 1, 2, 3),
+    "nasnet": (0, 1, 3, 5),
+    "pooling": (0, 1, 2, 3),
+    "vit": (0, 2, 3, 4),
+}
+DRAWN = tuple(f"{SPACE}{space}:{number}" for space, numbers in _DRAWS.items() for number in numbers)
+"""Architectures drawn from each shipped space, with other seeds than a profile draws by: the first
+of 3 to 4,000 million multiply-adds, or the smallest of the first two where there are none."""
 PARTS = {"development": DEVELOPMENT, "held out": HELD_OUT, "spaces": DRAWN}
 RUNS = tuple((r, s) for s in ("fp32", "bf16") for r in ("cpu-eager", "cpu-inductor"))
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
