@@ -24,12 +24,15 @@ _LAYOUTS = {"": 0.0, "nchw": 0.0, "nhwc": 1.0}
 def keys(kernel: Kernel) -> Iterator[Key]:
     """Kinds that a kernel belongs to, the narrowest first; the last holds every kernel."""
     name = kernel.ops[0] if kernel.ops else ""
+    family = "grouped_conv2d" if kernel.op == "conv2d" and kernel.groups > 1 else kernel.op
     layout = kernel.layout if kernel.op in _BY_LAYOUT or name in _BY_LAYOUT else ""
     order = "strided" if kernel.strided else ""
-    yield kernel.op, name, layout, order
-    yield kernel.op, name, layout
-    yield kernel.op, name
-    yield (kernel.op,)
+    yield family, name, layout, order
+    yield family, name, layout
+    yield family, name
+    yield (family,)
+    if family != kernel.op:
+        yield (kernel.op,)
     yield ()
 
 

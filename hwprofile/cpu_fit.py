@@ -20,7 +20,7 @@ from hwprofile.kernel import Kernel
 Kind = TypeVar("Kind")
 _LEAST_ROWS = 12
 """Rows that a kind needs for rates of its own."""
-_MOST_ROWS = 900
+_MOST_ROWS = 600
 """Rows of a kind that a correction rests on: its cost grows with the third power."""
 _CLIP = 1.2
 """Largest correction, in natural logarithms."""

@@ -114,7 +114,7 @@ def _down(random: Random) -> Drawn:
 
 def _grouped(random: Random) -> Drawn:
     batch, _, side = _image(random)
-    width = random.choice((4, 8, 8, 16, 16, 24, 32, 40, 64))
+    width = random.choice((4, 8, 8, 16, 16, 24, 32, 40, 64, 64, 96, 128))
     most = max(2, min(64, int(1.5e6 / (batch * side * side * width))))
     groups = max(2, round(_log(random, 2, most)))
     channels = groups * width
@@ -248,7 +248,9 @@ def _convnext(random: Random) -> Drawn:
 
 
 def _classifier(random: Random) -> Drawn:
-    features, out = _channels(random, 64, 2048), random.choice((10, 100, 1000, 1000, 1280))
+    out = random.choice((10, 100, 1000, 1000, 1280, 4096))
+    # The widest have weights that no cache holds.
+    features = _channels(random, 64, 16e6 / out if out > 1280 else 2048)
     return nn.Linear(features, out), (random.choice((1, 1, 4)), features)
 
 
@@ -285,6 +287,9 @@ _OTHERS: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda x: torch.roll(x.permute(0, 2, 3, 1), (3, 3), (1, 2)),
     lambda x: x.chunk(2, 1)[0] * x.chunk(2, 1)[1] if x.shape[1] % 2 == 0 else x * x,
     lambda x: x.sum((2, 3), keepdim=True) * 0.5,
+    lambda x: torch.stack((x, x), 1).sum(1),
+    lambda x: x.unflatten(1, (2, -1)).sum(1) if x.shape[1] % 2 == 0 else x.sum(1),
+    lambda x: x.mean(1, keepdim=True),
     lambda x: functional.normalize(x.flatten(2), dim=-1),
     lambda x: functional.pixel_shuffle(x, 2) if x.shape[1] % 4 == 0 else x * 1.5,
     lambda x: x.flatten(2).mean(2),
@@ -309,13 +314,13 @@ _KINDS: dict[Callable[[Random], Drawn], float] = {
     _convolution: 10.0,
     _stem: 1.0,
     _down: 0.7,
-    _grouped: 2.0,
+    _grouped: 3.0,
     _depthwise: 4.0,
     _gate: 1.2,
     _attention: 3.5,
     _feed_forward: 3.0,
     _convnext: 2.0,
-    _classifier: 0.5,
+    _classifier: 0.8,
     _other: 4.0,
     _element: 1.5,
 }
