@@ -288,7 +288,7 @@ _OTHERS: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda x: x.chunk(2, 1)[0] * x.chunk(2, 1)[1] if x.shape[1] % 2 == 0 else x * x,
     lambda x: x.sum((2, 3), keepdim=True) * 0.5,
     lambda x: torch.stack((x, x), 1).sum(1),
-    lambda x: x.unflatten(1, (2, -1)).sum(1) if x.shape[1] % 2 == 0 else x.sum(1),
+    lambda x: x.view(x.shape[0], 2, -1, *x.shape[2:]).sum(1) if x.shape[1] % 2 == 0 else x.sum(1),
     lambda x: x.mean(1, keepdim=True),
     lambda x: functional.normalize(x.flatten(2), dim=-1),
     lambda x: functional.pixel_shuffle(x, 2) if x.shape[1] % 4 == 0 else x * 1.5,
