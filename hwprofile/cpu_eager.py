@@ -292,11 +292,13 @@ class _Calls:
 
     def _mean(self, call: OpCall) -> Iterator[Kernel]:
         read, written = math.prod(call.input_shapes[0]), math.prod(call.output_shapes[0])
-        if self.float_bytes == 2:
+        narrow = self.float_bytes == 2
+        if narrow:
             yield self._pass(call, "copy", read, read)
         yield self._pass(call, "sum", read, written)
         yield self._pass(call, "div", written, written)
-        if self.float_bytes == 2:
+        # Narrowed, then put into the memory of the result.
+        for _ in range(2 * narrow):
             yield self._pass(call, "copy", written, written)
 
     def _adaptive(self, call: OpCall) -> Iterator[Kernel]:
@@ -332,7 +334,7 @@ class _Calls:
         yield self._product(call, query, key[-2])
         if len(call.inputs) + len(call.weights) > 3:
             yield self._pass(call, "add", elements, elements, shape=square)
-        for op in ("softmax", "isneginf"):
+        for op in ("softmax", "eq"):
             yield self._pass(call, op, elements, elements, shape=square)
         yield self._pass(call, "all", elements, math.prod(rows), shape=square)
         yield self._pass(call, "where", elements, elements, shape=rows)

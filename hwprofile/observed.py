@@ -62,6 +62,7 @@ _NAMES = {
     "square": "pow",
     "rsub": "sub",
     "selu": "elu",
+    "isneginf": "eq",
     "index_select": "embedding",
     "repeat": "copy",
 }

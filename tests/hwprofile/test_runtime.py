@@ -129,6 +129,15 @@ def test_eager_on_a_cpu_is_what_the_profiler_lists(name: str) -> None:
     assert expected == Counter(tuple(found) for found in ran(module, torch.randn(shape)))
 
 
+def test_eager_in_16_bits_casts_means_and_may_take_groups_apart() -> None:
+    module = nn.Sequential(nn.Conv2d(16, 16, 3, groups=4), nn.AdaptiveAvgPool2d(1)).bfloat16()
+    image = torch.randn(1, 16, 32, 32).bfloat16()
+    kernels = launches(trace(module, image, layout="nchw"), RUNTIMES["cpu-eager"], "bf16")
+    expected = Counter(kernel.ops[0] for kernel in kernels)
+    assert expected == Counter(call.op for call in ran(module, image))
+    assert (expected["copy"], expected["sum"], expected["div"]) == (3, 1, 1)
+
+
 def test_an_embedding_looks_up_rows() -> None:
     module = nn.Embedding(100, 8)
     index = torch.zeros(2, 5, dtype=torch.long)
