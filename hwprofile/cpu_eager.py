@@ -202,7 +202,7 @@ class _Calls:
         if op == "sum":
             sizes = Sizes("reduce", written, max(read // max(written, 1), 1), flops=read)
         elif op == "softmax":
-            n = call.input_shapes[1][-2]
+            n = (shape or call.output_shapes[0])[-1]
             sizes = Sizes("softmax", written // n, n, flops=written * SOFTMAX_FLOPS)
         if strided is None:
             strided = op == "copy" and is_strided(call)
