@@ -7,9 +7,11 @@ and measured once, so that a whole architecture costs a look-up for each of its 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hwprofile.inductor import rules_of
 from hwprofile.kernel import FLOAT_BYTES, Kernel
 from hwprofile.liveness import peak_bytes
 from hwprofile.meta_build import on_meta
@@ -33,7 +35,8 @@ class BlockCost:
     params: int
     """Parameters of the module as it is trained."""
     peak_bytes: int
-    """Peak activation memory for the batch, input and output included."""
+    """Peak activation memory for the batch, counted over launches where the runtime fuses: the
+    block's input and output included, and the network's, unless the block's is of its spec."""
     weight_bytes: int
     """Weights that the kernels read, as the precision scheme stores them."""
     entered: TensorSpec
@@ -72,7 +75,8 @@ class Costs:
     params: int
     """Parameters of the module as it is trained."""
     peak_bytes: int
-    """Peak activation memory for the batch: that of the largest block, as blocks form a chain."""
+    """Peak activation memory for the batch: that of the largest block, as blocks form a chain. What
+    is given to a row of blocks, which an eager runtime holds too, is not counted."""
     weight_bytes: int
     """Weights of all blocks, each as its scheme stores them: batch norms folded, branches merged,
     scales not counted."""
@@ -172,7 +176,7 @@ class BlockTable:
             kernels=kernels,
             macs=record.macs // self.batch,
             params=params,
-            peak_bytes=peak_bytes(record, FLOAT_BYTES[self.precision]),
+            peak_bytes=self._peak_bytes(record, spec),
             weight_bytes=sum(kernel.weight_bytes for kernel in kernels),
             entered=spec,
             left=left,
@@ -180,6 +184,12 @@ class BlockTable:
         )
         self._blocks[node, spec] = block
         return block
+
+    def _peak_bytes(self, record: Record, spec: TensorSpec) -> int:
+        each = FLOAT_BYTES[self.precision]
+        peak = peak_bytes(record, each, rules=rules_of(self.runtime, self.precision))
+        # The caller holds the network's input throughout; a block that reads it has counted it.
+        return peak if spec == self.spec else peak + self.batch * math.prod(self.spec.shape) * each
 
     def _sequence(self, nodes: Sequence[Node], spec: TensorSpec) -> tuple[Record, int]:
         """Record of nodes in a row, and their parameters in training form."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from hwprofile.constants import FOLDER, constants
 from hwprofile.device import Device
+from hwprofile.energy import Power
 from hwprofile.estimate import Estimate
 from hwprofile.gemm import Array, GemmConstants
 from hwprofile.host import HostModel
@@ -70,6 +71,13 @@ class CudaTarget(Target):
         self.name = self.device.name
         tf32 = ("tf32",) if "tf32" in self.device.peak_tflops else ()
         self.schemes = (*self.device.schemes, *tf32)
+        if self.device.tdp_w is not None:
+            self.power = Power(
+                tdp_w=self.device.tdp_w,
+                idle_w=self.device.idle_w,
+                dram_gbps=self.device.dram_gbps,
+                peak_tflops=self.device.peak_tflops,
+            )
         self._singles = {key: (s, s.ends(self.coverage)) for key, s in self.spreads.items()}
         self._network_ends = self.network.spread.ends(self.coverage)
 
@@ -132,6 +140,8 @@ class CudaTarget(Target):
             f"  in a network ({self.runtime.name}) a launch takes {half:g} times its time alone, "
             f"{full:g} in 32 bits; whole networks {low:.2f} to {high:.2f} of their price"
         )
+        if self.power is not None:
+            lines.append(f"  {self.power.describe()}")
         lines += [f"  {note}" for note in self.notes]
         lines.append(f"  range of a price, as shares of it, for {self.coverage:.0%} coverage:")
         for key, (_, ends) in sorted(self._singles.items()):

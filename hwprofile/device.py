@@ -53,6 +53,10 @@ class Device:
     """Document that the figures are from."""
     url: str = ""
     """Where that document is."""
+    tdp_w: float | None = None
+    """Most power that the board draws for long, in watts; None where it is not known."""
+    idle_w: float | None = None
+    """Power while nothing runs, in watts; None where no source says it."""
 
 
 # key in the file: (smallest, largest, unit). The bounds catch a wrong unit, not an odd device.
@@ -64,6 +68,11 @@ _BOUNDS: dict[str, tuple[float, float, str]] = {
     "l2_mib": (0.1, 1024, "MiB"),
     "shared_kib_per_sm": (8, 2048, "KiB"),
 }
+_POWERS: dict[str, tuple[float, float, str]] = {
+    "tdp_w": (0.5, 5000, "watts"),
+    "idle_w": (0.01, 1000, "watts"),
+}
+"""Bounds of the keys that may be left out."""
 _TEXTS = ("title", "capability", "source")
 _FORMATS = ("fp16", "bf16", "int8", "tf32", "fp32")
 _NEEDED_FORMATS = ("fp16", "bf16", "int8", "fp32")
@@ -114,20 +123,27 @@ def _shipped() -> dict[str, Any]:
 
 
 def _parse(name: str, table: Mapping[str, Any], where: str) -> Device:
-    known = {*_BOUNDS, *_TEXTS, "peak", "schemes", "url"}
+    optional = {*_POWERS, "url"}
+    known = {*_BOUNDS, *_TEXTS, "peak", "schemes", *optional}
     for key in table:
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise DeviceFileError(
                 f"{where}: a device has the keys {', '.join(sorted(known))}; got {key!r}{hint} "
-                "(units are part of a key: MHz, GB/s, GiB, MiB, KiB, TFLOPS)"
+                "(units are part of a key: MHz, GB/s, GiB, MiB, KiB, W, TFLOPS)"
             )
-    missing = [key for key in sorted(known - {"url"}) if key not in table]
+    missing = [key for key in sorted(known - optional) if key not in table]
     if missing:
         raise DeviceFileError(f"{where}: a device needs {', '.join(missing)}: add them")
     for key, (low, high, unit) in _BOUNDS.items():
         _check(where, key, table[key], low, high, unit)
+    for key in _POWERS.keys() & table.keys():
+        _check(where, key, table[key], *_POWERS[key])
+    if table.get("idle_w", 0.0) >= table.get("tdp_w", float("inf")):
+        raise DeviceFileError(
+            f"{where}: idle_w must be below tdp_w; got {table['idle_w']!r} and {table['tdp_w']!r}"
+        )
     peak = table["peak"]
     if not isinstance(peak, dict) or set(peak) - set(_FORMATS) or set(_NEEDED_FORMATS) - set(peak):
         raise DeviceFileError(
@@ -148,7 +164,7 @@ def _parse(name: str, table: Mapping[str, Any], where: str) -> Device:
         capability=str(table["capability"]),
         source=str(table["source"]),
         sms=int(table["sms"]),
-        **{key: float(table[key]) for key in _BOUNDS if key != "sms"},
+        **{key: float(table[key]) for key in (*_BOUNDS, *_POWERS) if key in table and key != "sms"},
     )
 
 

@@ -26,11 +26,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from hwprofile.fuse import fuse
-from hwprofile.fuse_rules import FAMILY_OF, PROLOGUE, Epilogue, FuseRules
+from hwprofile.fuse_rules import FAMILY_OF, GRAPH_RULES, PROLOGUE, Epilogue, FuseRules
 from hwprofile.kernel import FLOAT_BYTES, Kernel
 from hwprofile.onednn import served
 from hwprofile.record import OpCall, Record
-from hwprofile.runtime import CPU_LIBRARY
+from hwprofile.runtime import CPU_LIBRARY, Runtime
 
 _UNARY = frozenset(
     {
@@ -65,6 +65,19 @@ CUDA_RULES = FuseRules(
 """On CUDA: products have no epilogue and no prologue."""
 
 
+def rules_of(runtime: Runtime, scheme: str) -> FuseRules | None:
+    """What joins what in a runtime; None where nothing does."""
+    if not runtime.fuses:
+        return None
+    match runtime.name:
+        case "inductor":
+            return CUDA_RULES
+        case "cpu-inductor":
+            return CPU_RULES[_cpu_rules(scheme)]
+        case _:
+            return GRAPH_RULES
+
+
 def inductor_kernels(record: Record, scheme: str = "fp16") -> tuple[Kernel, ...]:
     """The kernels that launch on CUDA, in order.
 
@@ -88,18 +101,22 @@ def cpu_inductor_kernels(
         scheme: A float scheme of a CPU: `fp32`, `bf16` or `fp16`.
         within: Whether the record is a part of a network, whose images come channels-last.
     """
-    rules = "fp32"
-    if scheme != "fp32":
-        rules = "16 bits" if served(scheme) else "16 bits, not served"
+    rules = CPU_RULES[_cpu_rules(scheme)]
     generated = False
     copies = () if within else _copies(record, scheme)
     split = without_empty_pads(record)
     if scheme == "fp32":
         split = with_biases_apart(split, lambda call: call.op != "convolution")
-    for kernel in (*copies, *fuse(split, scheme, CPU_RULES[rules], tell_ops=True)):
+    for kernel in (*copies, *fuse(split, scheme, rules, tell_ops=True)):
         called = not CPU_LIBRARY.isdisjoint(kernel.ops)
         yield replace(kernel, joined=True) if generated and not called else kernel
         generated = not called
+
+
+def _cpu_rules(scheme: str) -> str:
+    if scheme == "fp32":
+        return "fp32"
+    return "16 bits" if served(scheme) else "16 bits, not served"
 
 
 def without_empty_pads(record: Record) -> Record:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
+from hwprofile.energy import Power
 from hwprofile.estimate import Estimate
 from hwprofile.kernel import Kernel
 from hwprofile.runtime import Runtime
@@ -26,6 +27,8 @@ class Target(ABC):
     """Precision schemes that the device runs."""
     default_scheme: str = "fp16"
     """The scheme of a network unless another is asked for."""
+    power: Power | None = None
+    """What energy is estimated from; None where the device has no power figures."""
     coverage: float = 0.9
     """Share of measurements that should lie inside a range, in 0..1."""
 

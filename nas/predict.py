@@ -10,7 +10,9 @@ from typing import Any
 from torch import nn
 
 from hwprofile.blocks import BlockTable, block_names
-from hwprofile.kernel import Kernel, is_unknown
+from hwprofile.energy import energy_mj
+from hwprofile.inductor import rules_of
+from hwprofile.kernel import FLOAT_BYTES, Kernel, is_unknown
 from hwprofile.liveness import peak_bytes
 from hwprofile.meta_build import on_meta
 from hwprofile.runtime import launches
@@ -142,8 +144,8 @@ def _traced(
     _check_scheme(target, precision)
     runtime, batch = target.runtime, shapes[0][0]
     record = trace(module, *shapes, layout=runtime.layout)
-    size = 4 if precision in ("fp32", "tf32") else 2
-    counts = (record.macs // batch, record.param_count, peak_bytes(record, size))
+    peak = peak_bytes(record, FLOAT_BYTES[precision], rules=rules_of(runtime, precision))
+    counts = (record.macs // batch, record.param_count, peak)
     found = _record(target, shapes, precision, counts, launches(record, runtime, precision))
     return {**found, "input": list(shapes[0][1:])}
 
@@ -159,6 +161,7 @@ def _record(
     sums = sums_of(launched)
     total = sums.total()
     macs, params, peak = counts
+    energy = energy_mj(target.power, total, [(k.kernel, k.estimate) for k in launched])
     unknown = sorted({k.kernel.detail for k in launched if is_unknown(k.kernel)})
     return {
         "target": target.name,
@@ -173,6 +176,9 @@ def _record(
         "device_ms": sums.value,
         "host_ms": sums.host,
         "bound_by": "host" if sums.host > sums.value else "device",
+        "energy_mj": energy and energy.value,
+        "energy_low_mj": energy and energy.low,
+        "energy_high_mj": energy and energy.high,
         "macs": macs,
         "params": params,
         "peak_bytes": peak,

@@ -101,6 +101,7 @@ class CalibratedTarget(Target):
     def __init__(self, base: Target, calibration: Calibration) -> None:
         self.name, self.runtime, self.schemes = base.name, base.runtime, base.schemes
         self.default_scheme, self.coverage = base.default_scheme, base.coverage
+        self.power = base.power
         self.base, self.calibration = base, calibration
         check_coverage(base.coverage)
         self._ends = Spread.of_pair(calibration.low, calibration.high).ends(base.coverage)

@@ -34,6 +34,12 @@ def _totals(p: Mapping[str, Any]) -> Table:
         table.add_row("bound by", f"the host's dispatch; the device takes {p['device_ms']:.3f} ms")
     if p["without_rule"]:
         table.add_row("no rule knows", f"{', '.join(p['without_rule'])}: by bytes and operations")
+    if p["energy_mj"] is not None:
+        low, value, high = (p[name] for name in ("energy_low_mj", "energy_mj", "energy_high_mj"))
+        table.add_row(
+            "energy",
+            f"{value:.3g} mJ, range {low:.3g} to {high:.3g} mJ, from published power figures alone",
+        )
     table.add_row("MACs for one image", format_count(p["macs"]))
     table.add_row("parameters", format_count(p["params"]))
     table.add_row("peak activation memory", format_bytes(p["peak_bytes"]))

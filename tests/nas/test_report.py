@@ -168,6 +168,9 @@ def _prediction(network="net", kernels=3):
         "device_ms": total,
         "host_ms": 0.0,
         "bound_by": "device",
+        "energy_mj": 20.0,
+        "energy_low_mj": 5.0,
+        "energy_high_mj": 60.0,
         "without_rule": [],
         "precision": "fp16",
         "latency_ms": total,
@@ -183,6 +186,13 @@ def test_what_a_prediction_is_unsure_of_is_said():
     text = shown(*prediction_tables({**_prediction(), **unsure}))
     assert "the host's dispatch" in text
     assert "fft_fft2: by bytes and operations" in text
+
+
+def test_energy_is_shown_with_its_range_where_there_is_any():
+    said = "20 mJ, range 5 to 60 mJ, from published power figures alone"
+    assert said in shown(*prediction_tables(_prediction()))
+    none = dict.fromkeys(("energy_mj", "energy_low_mj", "energy_high_mj"))
+    assert "energy" not in shown(*prediction_tables({**_prediction(), **none}))
 
 
 def test_the_tables_of_a_prediction():
