@@ -5,8 +5,8 @@ module's call keeps its arguments until the module returns, as the network's cal
 fusion there are no modules; what launches write is stored, from the launch that writes it to the
 last that reads it, and the network's input throughout.
 
-Not counted: that a launch may write over what it alone still reads, parameters, workspace within an operation, what a forward's local variables hold after
-their last use, and fragmentation.
+Not counted: parameters, workspace within an operation, what a forward's local variables hold after
+their last use, and fragmentation; nor that a launch may write over what it alone still reads.
 """
 
 from __future__ import annotations

@@ -12,6 +12,11 @@ from typing import Any
 
 import torch
 
+from hwprofile.device import device_names, load_device
+
+_MEMORY_TOLERANCE = 0.1
+"""Part of a GPU's memory by which what a program sees may differ from what the maker says."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
@@ -68,6 +73,32 @@ def machine_of(device: torch.device) -> Machine:
         driver="",
         instructions=torch.backends.cpu.get_cpu_capability(),
     )
+
+
+def device_here(target: str) -> torch.device | None:
+    """The device of this machine that a target's name stands for; None where it is elsewhere.
+
+    Args:
+        target: `cpu`; `local`, this machine's GPU; or a device or file of one, which this machine's
+            GPU is if it has the same multiprocessors and memory.
+
+    Raises:
+        UnknownTargetError, DeviceFileError: as `hwprofile.device.load_device`, for a file.
+    """
+    if target == "cpu":
+        return torch.device("cpu")
+    gpu = torch.device("cuda") if torch.cuda.is_available() else None
+    if target == "local":
+        return gpu
+    if gpu is None or not (target in device_names() or target.endswith(".toml")):
+        return None
+    device, found = load_device(target), torch.cuda.get_device_properties(gpu)
+    same = (
+        f"{found.major}.{found.minor}" == device.capability
+        and found.multi_processor_count == device.sms
+        and abs(found.total_memory / 2**30 / device.dram_gib - 1) < _MEMORY_TOLERANCE
+    )
+    return gpu if same else None
 
 
 def clocks_of(device: torch.device) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def assemble(config: Config) -> Parts:
         UsageError: an option does not fit the target.
         LimitError: a limit does not fit the space.
     """
-    target = _target(config)
+    target = target_of(config)
     add_primitives(config.primitives)
     find("strategy", config.strategy, STRATEGIES)  # a misspelt name must not leave a run behind
     spec = image(config.channels, config.resolution, config.resolution)
@@ -171,7 +171,12 @@ def design_task(parts: Parts) -> Task:
     return task
 
 
-def _target(config: Config) -> Target:
+def target_of(config: Config) -> Target:
+    """The target of a run, calibrated where its configuration says by what.
+
+    Raises:
+        UnknownTargetError, UnknownRuntimeError, PluginError: it is not there.
+    """
     target = find_target(config.target, runtime=config.runtime, coverage=config.coverage)
     if config.calibration is None:
         return target

@@ -18,10 +18,11 @@ from nas.commands import (
     search,
     spaces,
     targets,
+    verify,
 )
 from nas.names import NameClashError, check_names
 
-COMMANDS = (search, resume, spaces, targets, predict, profile, scale, kernels, export)
+COMMANDS = (search, resume, spaces, targets, predict, verify, profile, scale, kernels, export)
 USAGE, FAULT, INTERRUPTED = 2, 1, 130
 
 

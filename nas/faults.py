@@ -10,6 +10,7 @@ from hwprofile.runtime import UnknownRuntimeError
 from hwprofile.script_target import ScriptError
 from hwprofile.spread import CoverageError
 from hwprofile.trace import TraceError
+from hwprofile.whole import WholeError
 from kernels.catalogue import UnknownOperationError
 from kernels.check_process import CheckProcessError
 from kernels.inspection import InspectionError
@@ -80,6 +81,7 @@ USER_FAULTS = (
     TraceError,
     TreeError,
     TreeTextError,
+    WholeError,
 )
 """Something that a file, a device or the space does not allow: exit code 1."""
 

@@ -24,8 +24,8 @@ from nas.record import (
     FRONT_PLOT,
     RESULT,
     Record,
-    RecordError,
     create,
+    read_result,
     write_json,
     write_text,
 )
@@ -82,7 +82,7 @@ def perform(folder: Path, config: Config, *, as_json: bool, resume: bool) -> int
     """
     people = Console(stderr=as_json)
     if resume and (folder / RESULT).exists():
-        outcome = _read_result(folder)
+        outcome = read_result(folder)
         people.print(f"{folder} is finished; this is its result.", markup=False, highlight=False)
         _show(people, folder, outcome, as_json)
         return 0
@@ -232,18 +232,6 @@ def _facts(parts: Parts, best: Trial, extra: Mapping[str, float]) -> dict[str, A
         "seed": config.seed,
     }
     return {**facts, **best.values, **extra}
-
-
-def _read_result(folder: Path) -> dict[str, Any]:
-    try:
-        outcome: dict[str, Any] = json.loads((folder / RESULT).read_text("utf-8"))
-        if not isinstance(outcome["front"], list) or "key" not in outcome["best"]:
-            raise KeyError("front")
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as fault:
-        raise RecordError(
-            f"{folder / RESULT} is damaged ({fault}): delete it and resume, which makes it again"
-        ) from None
-    return outcome
 
 
 def _show(people: Console, folder: Path, outcome: Mapping[str, Any], as_json: bool) -> None:

@@ -167,6 +167,28 @@ def read_config(folder: Path) -> Config:
         raise RecordError(f"{path} is damaged: {fault}") from None
 
 
+def read_result(folder: Path) -> dict[str, Any]:
+    """The outcome of a finished run.
+
+    Raises:
+        RecordError: the run is not finished, or its result is damaged.
+    """
+    path = folder / RESULT
+    try:
+        outcome: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if not isinstance(outcome["front"], list) or "key" not in outcome["best"]:
+            raise KeyError("front")
+    except FileNotFoundError:
+        raise RecordError(
+            f"{folder} has no result yet: finish it with 'nas resume {folder}'"
+        ) from None
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as fault:
+        raise RecordError(
+            f"{path} is damaged ({fault}): delete it and resume, which makes it again"
+        ) from None
+    return outcome
+
+
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file so that after a crash the old or the new one stands, never a part."""
     write_text(path, json.dumps(value, indent=2) + "\n")

@@ -24,6 +24,7 @@ from torch import nn
 
 from benchmarks.latency.zoo import build
 from hwprofile.allocator import Held, held_bytes
+from hwprofile.inductor import CPU_RULES
 from hwprofile.liveness import peak_bytes
 from hwprofile.trace import trace
 
@@ -65,27 +66,29 @@ def rows_of(name: str, *, batch: int, compiled: bool) -> list[Row]:
     """Eager in both layouts, and compiled if asked for."""
     module = build(name, 224)
     size = module.default_cfg["input_size"][-1] if _fixed(module) else 224  # type: ignore[index,operator]
-    record = trace(module, (batch, 3, size, size))
+    shape = (batch, 3, size, size)
+    records = {layout: trace(module, shape, layout=layout) for layout in _FORMATS}
     module = _filled(module)
     rows = []
-    for runtime, layout in _LAYOUTS.items():
-        module = module.to(memory_format=layout)  # type: ignore[call-overload]
-        x = torch.rand(batch, 3, size, size).contiguous(memory_format=layout)
+    for layout, form in _FORMATS.items():
+        module = module.to(memory_format=form)  # type: ignore[call-overload]
+        x = torch.rand(shape).contiguous(memory_format=form)
         held = _held(lambda module=module, x=x: module(x))
-        rows.append(_row(name, runtime, peak_bytes(record, 4), held, x))
+        rows.append(_row(name, f"eager {layout}", peak_bytes(records[layout], 4), held, x))
     if compiled:
         from torch._inductor import config
 
         with config.patch(freezing=True), torch.no_grad():
             run = torch.compile(module)
             held = _held(lambda: run(x))
-        rows.append(_row(name, "inductor", peak_bytes(record, 4, fused=True), held, x))
+        stored = peak_bytes(records["nhwc"], 4, rules=CPU_RULES["fp32"])
+        rows.append(_row(name, "inductor", stored, held, x))
         torch.compiler.reset()
     gc.collect()
     return rows
 
 
-_LAYOUTS = {"eager nchw": torch.contiguous_format, "eager nhwc": torch.channels_last}
+_FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 
 
 def _fixed(module: nn.Module) -> bool:

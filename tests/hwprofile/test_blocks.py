@@ -97,9 +97,6 @@ def test_costs_of_any_grammar_are_those_of_the_whole_network(grammar, seed):
     costs = BlockTable(grammar.input, precision="fp32").costs(root)
     whole = whole_trace(root, grammar.input, 1)
     assert costs.macs == whole.macs
-    blocks, network, largest = peaks(root, grammar.input, 1)
-    # Here a block within may have the input's spec too, and is then taken for the first.
-    assert blocks <= network <= blocks + 2 * largest
     with torch.device("meta"):
         trained = build(root, grammar.input)
     assert costs.params == sum(parameter.numel() for parameter in trained.parameters())
