@@ -11,6 +11,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from torch import nn
+
 from hwprofile.inductor import rules_of
 from hwprofile.kernel import FLOAT_BYTES, Kernel
 from hwprofile.liveness import peak_bytes
@@ -200,6 +202,8 @@ class BlockTable:
             records.append(record)
             params += count
             spec = flow(leaf, spec)
+        if not row:  # a block of a body that repeats no times
+            return trace(nn.Identity(), (self.batch, *spec.shape), layout=self.runtime.layout), 0
         paths = [str(i) for i in range(len(row))] if len(row) > 1 else [""]
         return chain(records, paths), params
 
