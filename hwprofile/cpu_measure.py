@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from hwprofile.clock import Timing, timing_of_samples
 from hwprofile.cpu_grid import (
@@ -180,13 +181,22 @@ def measure_cpu(part: CpuPart, *, seconds: float) -> Iterator[Step]:
 
 
 def time_in_rounds(replays: Sequence[Replay], *, rounds: int) -> list[Timing]:
-    """Time calls in turns: each once a round, its inputs written just before."""
+    """Time calls in turns: each once a round, its memory as an operation before leaves it.
+
+    That one has just written what the call reads, and the memory that it freed itself is what the
+    call gets for its results: both are in the caches, weights are not.
+    """
     walls: list[list[float]] = [[] for _ in replays]
     cpus: list[list[float]] = [[] for _ in replays]
+    sizes: list[list[int]] = []
+    for replay in replays:
+        made = tree_leaves(replay.run())
+        sizes.append([x.nbytes for x in made if isinstance(x, torch.Tensor)])
     for _ in range(rounds):
-        for replay, wall, cpu in zip(replays, walls, cpus, strict=True):
+        for replay, made, wall, cpu in zip(replays, sizes, walls, cpus, strict=True):
             if wall and sum(wall) > _SLOW_MS:
                 continue
+            _write(made)
             replay.touch()
             start, spent = time.perf_counter_ns(), time.process_time_ns()
             replay.run()
@@ -194,6 +204,12 @@ def time_in_rounds(replays: Sequence[Replay], *, rounds: int) -> list[Timing]:
             wall.append((time.perf_counter_ns() - start) * 1e-6)
     kept = [[x for x in wall if x <= _STALLED * min(wall)] for wall in walls]
     return [timing_of_samples(wall, min(cpu)) for wall, cpu in zip(kept, cpus, strict=True)]
+
+
+def _write(sizes: Sequence[int]) -> None:
+    """Write memory of these sizes and give it back to the allocator."""
+    held = [torch.empty(size, dtype=torch.uint8).zero_() for size in sizes]
+    held.clear()
 
 
 def finish_cpu(part: CpuPart, out: Path) -> CpuProfile:
