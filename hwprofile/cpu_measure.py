@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import math
 import platform
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from hwprofile.machine import Machine, clocks_of
 from hwprofile.part_file import Codec, Part, read_part
 from hwprofile.profile_table import ProfileError
 from hwprofile.replay import OneCall, Replay, as_json, from_json, replay_of
+from hwprofile.usual_networks import SIDE, usual_networks
 
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 """Precisions that are measured, by scheme."""
@@ -47,7 +49,7 @@ SHARES: dict[tuple[str, str], float] = {
     ("cpu-inductor", "bf16"): 0.15,
 }
 """Runtimes and schemes, each with its share of the time."""
-SECONDS = 145
+SECONDS = 137
 """How long a profile is measured; what comes before and after takes less than the rest of three
 minutes."""
 _SPACE_SAMPLES, _LAYERS = 2, 900
@@ -64,6 +66,8 @@ _MOST_SECONDS = 0.2
 _NEAR = 5
 """Measured calls by which another's time is foreseen."""
 _SEED = 0
+_NETWORK_ROUNDS, _NETWORK_MS = 9, 250.0
+"""Runs of a whole network, and how long they may take together before there are no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +216,24 @@ def _write(sizes: Sequence[int]) -> None:
     held.clear()
 
 
+def measured_networks(scheme: str) -> dict[str, float]:
+    """Median ms of each of `hwprofile.usual_networks` in eager mode, for one image."""
+    dtype, side = DTYPES[scheme], SIDE[scheme]
+    walls: dict[str, list[float]] = {}
+    image = torch.zeros(1, 3, side, side, dtype=dtype)
+    with torch.inference_mode():
+        made = {n: make().eval().to(dtype) for n, make in usual_networks(scheme).items()}
+        for turn in range(1 + _NETWORK_ROUNDS):
+            for name, network in made.items():
+                if sum(walls.get(name, ())) > _NETWORK_MS:
+                    continue
+                start = time.perf_counter_ns()
+                network(image)
+                if turn:  # the first run chooses algorithms
+                    walls.setdefault(name, []).append((time.perf_counter_ns() - start) * 1e-6)
+    return {name: statistics.median(times) for name, times in walls.items()}
+
+
 def finish_cpu(part: CpuPart, out: Path) -> CpuProfile:
     """Write the table of all that was measured, and remove the part file.
 
@@ -226,6 +248,7 @@ def finish_cpu(part: CpuPart, out: Path) -> CpuProfile:
         "clocks_at_end": clocks_of(torch.device("cpu")),
         "seconds": round(part.seconds, 1),
         "faults": part.faults,
+        "networks": {scheme: measured_networks(scheme) for scheme in DTYPES},
     }
     profile = CpuProfile(machine=part.machine, rows=tuple(part.rows), facts=facts)
     write_cpu_profile(profile, out)

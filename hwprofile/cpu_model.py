@@ -6,24 +6,28 @@ import hashlib
 import os
 import pickle
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from hwprofile.calibration import LEAST, Calibration, calibrate
 from hwprofile.cpu_features import Array
 from hwprofile.cpu_fit import Prices
 from hwprofile.cpu_fused import fused_prices
 from hwprofile.cpu_table import CpuProfile
 from hwprofile.kernel import Kernel
 from hwprofile.replay import kernels_of
-from hwprofile.runtime import RUNTIMES, Runtime
+from hwprofile.runtime import RUNTIMES, Runtime, launches
 from hwprofile.spread import Spread
+from hwprofile.trace import trace
+from hwprofile.usual_networks import SIDE, usual_networks
 
 UNMEASURED = Spread.of_pair(1 / 3, 3.0)
 """Of what too few rows or none tell of: it is priced as its family is."""
-_FORMAT = 1
+_FORMAT = 2
 """Part of a cached fit's name: raised when fits or their fields change."""
 _LEAST_ROWS = 40
 """Rows that a family needs for a range of its own."""
@@ -45,6 +49,8 @@ class CpuModel:
     """Median relative error of rows left out, by scheme."""
     rows: dict[str, int]
     """Rows fitted, by scheme."""
+    networks: dict[str, Calibration]
+    """What whole networks say of the sums, by scheme; empty where none were measured."""
 
     def __call__(self, kernels: Sequence[Kernel], scheme: str) -> Array:
         """Times in ms `[kernels]`."""
@@ -108,9 +114,35 @@ def fit_model(profile: CpuProfile, runtime: Runtime) -> CpuModel:
         spreads[scheme] = _spreads(left_out)
         errors[scheme] = float(np.median([abs(np.expm1(-log)) for _, log in left_out]))
         counts[scheme] = len(calls)
-    return CpuModel(
-        runtime=runtime, called=called, eager=eager, spreads=spreads, errors=errors, rows=counts
+    model = CpuModel(
+        runtime=runtime,
+        called=called,
+        eager=eager,
+        spreads=spreads,
+        errors=errors,
+        rows=counts,
+        networks={},
     )
+    if not runtime.fuses:
+        for scheme, times in profile.facts.get("networks", {}).items():
+            if len(times) >= LEAST:
+                model.networks[scheme] = _calibration(model, scheme, times)
+    return model
+
+
+def _calibration(model: CpuModel, scheme: str, measured: Mapping[str, float]) -> Calibration:
+    """What the networks that a profile measured whole say of the sums of its prices."""
+    made, side, parts = usual_networks(scheme), SIDE[scheme], []
+    for name in measured:
+        with torch.device("meta"):
+            network = made[name]().eval()
+        record = trace(network, (1, 3, side, side), layout=model.runtime.layout)
+        kernels = launches(record, model.runtime, scheme)
+        sums: dict[str, float] = defaultdict(float)
+        for kernel, time in zip(kernels, model(kernels, scheme).tolist(), strict=True):
+            sums[kernel.op] += time
+        parts.append(sums)
+    return calibrate(parts, list(measured.values()))
 
 
 def _measured(

@@ -17,6 +17,7 @@ from hwprofile.machine import Machine, machine_of
 from hwprofile.profile_place import profile_path
 from hwprofile.profile_table import NoProfileError
 from hwprofile.runtime import Runtime
+from hwprofile.spread import Spread
 from hwprofile.target import Target
 
 
@@ -51,8 +52,18 @@ class CpuTarget(Target):
         """As `Target.price_all`."""
         asked = list(kernels)
         new = [kernel for kernel in dict.fromkeys(asked) if kernel not in self._prices]
-        self._prices.update(zip(new, self.alone_all(new), strict=True))
+        for kernel, estimate in zip(new, self.alone_all(new), strict=True):
+            self._prices[kernel] = self._within(kernel, estimate)
         return [self._prices[kernel] for kernel in asked]
+
+    def _within(self, kernel: Kernel, alone: Estimate) -> Estimate:
+        """What a call takes in a network, as the networks say that were measured whole."""
+        found = self.model.networks.get(kernel.scheme)
+        if found is None:
+            return alone
+        time = alone.value * found.factors.get(kernel.op, found.other)
+        low, high = Spread.of_pair(found.low, found.high).ends(self.coverage)
+        return Estimate(value=time, low=time * low, high=time * high)
 
     def alone_all(self, kernels: Iterable[Kernel]) -> list[Estimate]:
         """As `Target.alone_all`."""
@@ -84,6 +95,12 @@ class CpuTarget(Target):
                 f"  {scheme}: {self.model.rows[scheme]} measured rows, median error of rows left "
                 f"out {self.model.errors[scheme]:.1%}"
             )
+            if found := self.model.networks.get(scheme):
+                lines.append(
+                    f"    corrected by {found.networks} networks measured whole: median error "
+                    f"{found.error_before:.1%} before, {found.error_after:.1%} where left out; a "
+                    f"network's 90 % range is {found.low:.2f} to {found.high:.2f}"
+                )
         seconds = self.facts.get("seconds")
         lines.append(f"  measured {self.facts.get('finished')}, in {seconds} s")
         lines.append(f"  range of a price, as shares of it, for {self.coverage:.0%} coverage:")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hwprofile.blocks import BlockTable
+from hwprofile.calibration import CalibratedTarget, Calibration
 from hwprofile.target import Target
 from nas.config import Config
 from nas.evaluate import Bounds, Evaluator
@@ -18,7 +19,6 @@ from nas.strategies.base import Problem, Strategy
 from nas.targets import find_target
 from nas.usage import UsageError
 from predictors.base import Context, Predictor
-from predictors.calibration import CalibratedTarget, Calibration
 from predictors.entropy import EntropyPredictor
 from predictors.latency import LatencyPredictor
 from searchspace.architecture import Architecture

@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from hwprofile.calibration import HOST, CalibratedTarget, CalibrationError, calibrate
 from hwprofile.target import Target
 from nas.predict import predict_network
-from predictors.calibration import HOST, CalibratedTarget, CalibrationError, calibrate
 
 NEEDED = ("network", "latency_ms")
 OPTIONAL = ("batch", "resolution", "precision")

@@ -31,7 +31,7 @@ class Config:
     coverage: float = 0.9
     """Share of measured latencies that ranges are to hold."""
     calibration: Mapping[str, Any] | None = None
-    """What networks measured there say of its prices: a `predictors.calibration.Calibration` as an
+    """What networks measured there say of its prices: a `hwprofile.calibration.Calibration` as an
     object; none: the prices as they are."""
     batch: int = 1
     """Images in one forward pass, as far as latency and memory go; at least 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hwprofile.bench import BenchError
+from hwprofile.calibration import CalibrationError
 from hwprofile.device import DeviceFileError, UnknownTargetError
 from hwprofile.kernel_rows import KernelTableError
 from hwprofile.profile_table import ProfileError
@@ -29,7 +30,6 @@ from nas.solver.milp import TooLargeError
 from nas.solver.solution import NoDesignError
 from nas.supernet.bank import BankError
 from nas.usage import UsageError
-from predictors.calibration import CalibrationError
 from searchspace.check import TreeError
 from searchspace.grammar import GrammarError, LimitError
 from searchspace.primitives import PrimitiveError

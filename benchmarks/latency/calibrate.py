@@ -20,10 +20,10 @@ from rich.table import Table
 
 from benchmarks.latency.models import rtx3090_lines
 from benchmarks.latency.zoo import import_timm, record_of
+from hwprofile.calibration import HOST, calibrate
 from hwprofile.runtime import RUNTIMES, launches
 from hwprofile.targets import get_target
 from hwprofile.trace import TraceError
-from predictors.calibration import HOST, calibrate
 from predictors.latency import priced
 
 COUNTS = (5, 10, 20, 50)

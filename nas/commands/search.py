@@ -85,7 +85,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _calibration(target: Target) -> dict[str, Any] | None:
-    from predictors.calibration import CalibratedTarget
+    from hwprofile.calibration import CalibratedTarget
 
     return asdict(target.calibration) if isinstance(target, CalibratedTarget) else None
 

@@ -16,6 +16,7 @@ from hwprofile import cpu_measure
 from hwprofile.clock import Timing
 from hwprofile.cpu_grid import calls_of_usual_layers, routine, take_turns, work_of
 from hwprofile.cpu_measure import finish_cpu, measure_cpu, plan_cpu
+from hwprofile.cpu_model import fit_model
 from hwprofile.cpu_table import CallRow, CpuProfile, read_cpu_profile, write_cpu_profile
 from hwprofile.cpu_target import cpu_target
 from hwprofile.library_calls import library_call
@@ -26,6 +27,7 @@ from hwprofile.replay import calls_of
 from hwprofile.runtime import RUNTIMES, launches
 from hwprofile.targets import get_target
 from hwprofile.trace import trace
+from hwprofile.usual_networks import usual_networks
 
 HERE = machine_of(torch.device("cpu"))
 RATE_MS = 1e-6
@@ -129,6 +131,7 @@ def few_calls(monkeypatch):
         calls = calls_of(block, [torch.empty(1, 3, 9, 9)])
     monkeypatch.setattr(cpu_measure, "calls_of_spaces", lambda **_: calls)
     monkeypatch.setattr(cpu_measure, "calls_of_usual_layers", lambda **_: calls)
+    monkeypatch.setattr(cpu_measure, "usual_networks", lambda scheme: {})
     return calls
 
 
@@ -156,3 +159,20 @@ def test_small_calls_of_every_function_come_first():
         first.setdefault(routine(call), call)
     for kind, call in first.items():
         assert work_of(call) == min(work_of(c) for c in calls if routine(c) == kind)
+
+
+def test_networks_measured_whole_correct_the_sums(tmp_path, monkeypatch, profile):
+    monkeypatch.setenv("NAS_CACHE_DIR", str(tmp_path))
+    runtime = RUNTIMES["cpu-eager"]
+    model, whole = fit_model(profile, runtime), {}
+    for name, make in usual_networks("fp32").items():
+        with torch.device("meta"):
+            record = trace(make().eval(), (1, 3, 224, 224), layout=runtime.layout)
+        kernels = launches(record, runtime, "fp32")
+        whole[name] = 0.8 * float(model(kernels, "fp32").sum())
+    facts = {**profile.facts, "networks": {"fp32": whole}}
+    write_cpu_profile(replace(profile, facts=facts), profile_path(HERE))
+    target = get_target("cpu")
+    for kernel in kernels[:5]:
+        assert target.price(kernel).value == pytest.approx(0.8 * target.alone(kernel).value, 0.02)
+    assert "networks measured whole" in target.describe()

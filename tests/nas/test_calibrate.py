@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
+from hwprofile.calibration import CalibrationError
 from hwprofile.targets import get_target
 from nas.calibrate import calibrated
 from nas.config import Config, ConfigError
 from nas.predict import predict_network
-from predictors.calibration import CalibrationError
 
 NETS = """
 from torch import nn

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from hwprofile.calibration import HOST, CalibratedTarget, CalibrationError, calibrate
 from hwprofile.kernel import Kernel
 from hwprofile.targets import get_target
-from predictors.calibration import HOST, CalibratedTarget, CalibrationError, calibrate
 
 
 def networks(count, seed, factors, noise=0.02):

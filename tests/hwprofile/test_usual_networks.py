@@ -1,0 +1,37 @@
+"""Networks that a profile measures whole: they run, trace, and differ in what rules them."""
+
+import pytest
+import torch
+
+from hwprofile.kernel import is_unknown
+from hwprofile.runtime import RUNTIMES, launches
+from hwprofile.trace import trace
+from hwprofile.usual_networks import SIDE, usual_networks
+
+EAGER = RUNTIMES["cpu-eager"]
+
+
+@pytest.mark.parametrize("name", usual_networks("fp32"))
+def test_a_network_runs_and_all_that_it_launches_is_known(name):
+    network = usual_networks("bf16")[name]().eval()
+    side = SIDE["bf16"]
+    with torch.inference_mode():
+        assert network(torch.zeros(1, 3, side, side)).shape[-1] == 1000
+    record = trace(network, (1, 3, side, side), layout=EAGER.layout)
+    assert not any(is_unknown(kernel) for kernel in launches(record, EAGER, "fp32"))
+
+
+def test_networks_differ_in_what_takes_their_work():
+    shares = {}
+    for name, make in usual_networks("fp32").items():
+        with torch.device("meta"):
+            network = make().eval()
+        record = trace(network, (1, 3, 224, 224), layout=EAGER.layout)
+        kernels = launches(record, EAGER, "fp32")
+        total = sum(kernel.flops for kernel in kernels)
+        shares[name] = {
+            op: sum(k.flops for k in kernels if k.op == op) / total for op in ("gemm", "conv2d")
+        }
+    assert shares["attention"]["gemm"] > 0.8
+    assert shares["plain"]["conv2d"] > 0.9
+    assert shares["inverted"]["gemm"] > shares["basic"]["gemm"]
