@@ -27,8 +27,10 @@ from hwprofile.usual_networks import SIDE, usual_networks
 
 UNMEASURED = Spread.of_pair(1 / 3, 3.0)
 """Of what too few rows or none tell of: it is priced as its family is."""
-_FORMAT = 2
+_FORMAT = 3
 """Part of a cached fit's name: raised when fits or their fields change."""
+_AGREE = 0.15
+"""Median error of networks left out, above which they correct nothing."""
 _LEAST_ROWS = 40
 """Rows that a family needs for a range of its own."""
 
@@ -125,8 +127,10 @@ def fit_model(profile: CpuProfile, runtime: Runtime) -> CpuModel:
     )
     if not runtime.fuses:
         for scheme, times in profile.facts.get("networks", {}).items():
-            if len(times) >= LEAST:
-                model.networks[scheme] = _calibration(model, scheme, times)
+            found = _calibration(model, scheme, times) if len(times) >= LEAST else None
+            # Networks that say different things of one another would make prices of others worse.
+            if found and found.error_after <= min(found.error_before, _AGREE):
+                model.networks[scheme] = found
     return model
 
 
