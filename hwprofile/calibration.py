@@ -54,6 +54,15 @@ class Calibration:
     error_after: float
     """The same for networks left out of it."""
 
+    def factor(self, kind: str) -> float:
+        """What prices of a kind of kernel, or of `HOST`, are multiplied by."""
+        return self.factors.get(kind, self.other)
+
+    def ranged(self, value: float, coverage: float) -> Estimate:
+        """A corrected price with the range of a network's."""
+        low, high = Spread.of_pair(self.low, self.high).ends(coverage)
+        return Estimate(value=value, low=value * low, high=value * high)
+
 
 def calibrate(parts: Sequence[Mapping[str, float]], measured: Sequence[float]) -> Calibration:
     """The calibration that measured networks give.
@@ -104,23 +113,26 @@ class CalibratedTarget(Target):
         self.power = base.power
         self.base, self.calibration = base, calibration
         check_coverage(base.coverage)
-        self._ends = Spread.of_pair(calibration.low, calibration.high).ends(base.coverage)
 
     def alone(self, kernel: Kernel) -> Estimate:
         """As `Target.alone`."""
-        factor, estimate = self._factor(kernel.op), self.base.alone(kernel)
+        factor, estimate = self.calibration.factor(kernel.op), self.base.alone(kernel)
         return Estimate(
             value=estimate.value * factor, low=estimate.low * factor, high=estimate.high * factor
         )
 
     def price(self, kernel: Kernel) -> Estimate:
         """As `Target.price`."""
-        return self._ranged(self.base.price(kernel).value * self._factor(kernel.op))
+        value = self.base.price(kernel).value * self.calibration.factor(kernel.op)
+        return self.calibration.ranged(value, self.coverage)
 
     def host(self, kernel: Kernel) -> Estimate | None:
         """As `Target.host`."""
         estimate = self.base.host(kernel)
-        return None if estimate is None else self._ranged(estimate.value * self._factor(HOST))
+        if estimate is None:
+            return None
+        value = estimate.value * self.calibration.factor(HOST)
+        return self.calibration.ranged(value, self.coverage)
 
     @property
     def launch_floor_ms(self) -> float:
@@ -138,13 +150,6 @@ class CalibratedTarget(Target):
             f"  factors: {factors}; {found.other:.2f} for others\n"
             f"  90 % range of a network: {found.low:.2f} to {found.high:.2f}"
         )
-
-    def _factor(self, kind: str) -> float:
-        return self.calibration.factors.get(kind, self.calibration.other)
-
-    def _ranged(self, value: float) -> Estimate:
-        low, high = self._ends
-        return Estimate(value=value, low=value * low, high=value * high)
 
 
 def _totals(sums: Array, host: NDArray[np.bool_], factors: Array | None = None) -> Array:

@@ -17,7 +17,6 @@ from hwprofile.machine import Machine, machine_of
 from hwprofile.profile_place import profile_path
 from hwprofile.profile_table import NoProfileError
 from hwprofile.runtime import Runtime
-from hwprofile.spread import Spread
 from hwprofile.target import Target
 
 
@@ -61,9 +60,7 @@ class CpuTarget(Target):
         found = self.model.networks.get(kernel.scheme)
         if found is None:
             return alone
-        time = alone.value * found.factors.get(kernel.op, found.other)
-        low, high = Spread.of_pair(found.low, found.high).ends(self.coverage)
-        return Estimate(value=time, low=time * low, high=time * high)
+        return found.ranged(alone.value * found.factor(kernel.op), self.coverage)
 
     def alone_all(self, kernels: Iterable[Kernel]) -> list[Estimate]:
         """As `Target.alone_all`."""

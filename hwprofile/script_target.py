@@ -99,8 +99,8 @@ class ScriptTarget(Target):
         )
 
     def _timed(self, kernel: Kernel) -> float:
+        module, inputs = module_of(kernel)
         try:
-            module, inputs = module_of(kernel)
             times = [float(self._measure(module, inputs)) for _ in range(REPEATS)]
         except Exception as fault:
             raise ScriptError(

@@ -50,7 +50,7 @@ def int8_problem(rows: int, columns: int, inner: int) -> BenchProblem:
         name=f"{rows}x{inner} by {inner}x{columns}, W8A8",
         make=make,
         by_torch=functional.linear,
-        torch_inputs=_floats_of_int8,
+        torch_inputs=_floats,
         others={"int_mm": _int_mm},
         dtypes=_HALVES[1:],
         rate="int8",
@@ -60,10 +60,11 @@ def int8_problem(rows: int, columns: int, inner: int) -> BenchProblem:
     )
 
 
-def _floats_of_int8(arguments: Arguments) -> Arguments:
+def _floats(arguments: Arguments) -> Arguments:
+    """What 8-bit operands with their scales stand for."""
     dtype = arguments["dtype"]
-    x = arguments["x"] * arguments["x_scale"][:, None]
-    weight = arguments["weight"] * arguments["weight_scale"][:, None]
+    x = arguments["x"].float() * arguments["x_scale"][:, None]
+    weight = arguments["weight"].float() * arguments["weight_scale"][:, None]
     return {"input": x.to(dtype), "weight": weight.to(dtype)}
 
 
@@ -98,7 +99,7 @@ def fp8_problem(rows: int, columns: int, inner: int) -> BenchProblem:
         name=f"{rows}x{inner} by {inner}x{columns}, e4m3",
         make=make,
         by_torch=functional.linear,
-        torch_inputs=_floats_of_fp8,
+        torch_inputs=_floats,
         others={"scaled_mm": _scaled_mm},
         dtypes=_HALVES[1:],
         rate="fp8",
@@ -106,13 +107,6 @@ def fp8_problem(rows: int, columns: int, inner: int) -> BenchProblem:
         elements=rows * columns,
         bytes=rows * inner + columns * inner + 4 * (rows + columns),
     )
-
-
-def _floats_of_fp8(arguments: Arguments) -> Arguments:
-    dtype = arguments["dtype"]
-    x = arguments["x"].float() * arguments["x_scale"][:, None]
-    weight = arguments["weight"].float() * arguments["weight_scale"][:, None]
-    return {"input": x.to(dtype), "weight": weight.to(dtype)}
 
 
 def _scaled_mm(

@@ -171,8 +171,9 @@ def measure(
             if time.monotonic() >= end:
                 break
             try:
-                passes[key] = forward(*key)
-                passes[key]()
+                ready = forward(*key)
+                ready()
+                passes[key] = ready
             except Exception as error:  # noqa: BLE001 - foreign code: one model must not stop all
                 yield f"{' '.join(key)} does not run: {str(error).splitlines()[0]}"
         for _ in range(max((_SAMPLES[scheme] for _, _, scheme in passes), default=0)):

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.table import Table
 
 from hwprofile.cpu_table import CpuProfile
+from nas.report.profile import times_table
 
 _VERSION = 1
 
@@ -24,24 +24,8 @@ def cpu_profile_table(profile: CpuProfile, path: Path) -> Table:
         f"{f', {len(faults)} not run' if faults else ''}; torch {machine.torch}, "
         f"{machine.threads} threads, {machine.instructions}; {facts.get('finished')}\n{path}"
     )
-    table = Table(
-        title=f"measured on {machine.device}",
-        caption=caption,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    for name in ("operation", "runtime", "precision"):
-        table.add_column(name)
-    for name in ("rows", "fastest ms", "median ms", "slowest ms"):
-        table.add_column(name, justify="right")
-    for (op, runtime, scheme), times in _times(profile).items():
-        figures = (min(times), statistics.median(times), max(times))
-        table.add_row(
-            op, runtime, scheme, str(len(times)), *(f"{figure:.3g}" for figure in figures)
-        )
-    return table
+    names = ("operation", "runtime", "precision")
+    return times_table(machine.device, caption, names, _times(profile))
 
 
 def cpu_profile_record(profile: CpuProfile, path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,23 +27,32 @@ def profile_table(profile: Profile, path: Path) -> Table:
         f"{f', {len(faults)} not run' if faults else ''}; torch {machine.torch}{triton}{threads}; "
         f"{facts.get('finished')}\n{path}"
     )
+    names = ("operator", "precision", "by")
+    return times_table(machine.device, caption, names, summary(profile.rows))
+
+
+def times_table(
+    device: str,
+    caption: str,
+    names: Sequence[str],
+    times: Mapping[tuple[str, str, str], Sequence[float]],
+) -> Table:
+    """Times in ms by what was measured: a row for each, under three names."""
     table = Table(
-        title=f"measured on {machine.device}",
+        title=f"measured on {device}",
         caption=caption,
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    for name in ("operator", "precision", "by"):
+    for name in names:
         table.add_column(name)
     for name in ("rows", "fastest ms", "median ms", "slowest ms"):
         table.add_column(name, justify="right")
-    for (op, scheme, backend), times in summary(profile.rows).items():
-        figures = (min(times), statistics.median(times), max(times))
-        table.add_row(
-            op, scheme, backend, str(len(times)), *(f"{figure:.3g}" for figure in figures)
-        )
+    for key, found in times.items():
+        figures = (min(found), statistics.median(found), max(found))
+        table.add_row(*key, str(len(found)), *(f"{figure:.3g}" for figure in figures))
     return table
 
 

@@ -121,8 +121,7 @@ def test_tables_of_devices_without_figures_are_refused(tmp_path, change, said):
         get_target(str(tmp_path / "p.parquet"))
 
 
-def test_a_machine_without_a_gpu_is_told():
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+def test_a_machine_without_a_gpu_is_told(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UnknownTargetError, match="torch sees none"):
         get_target("local")
