@@ -14,7 +14,7 @@ _SHOWN = 25
 
 
 def prediction_tables(prediction: Mapping[str, Any]) -> Iterator[Table]:
-    """The tables of a prediction: totals, shares by family, kernels from the costliest on."""
+    """The tables of a prediction: totals, shares by family, kernels, the costliest first."""
     yield _totals(prediction)
     yield _families(prediction)
     yield _kernels(prediction)
@@ -61,15 +61,22 @@ def _families(p: Mapping[str, Any]) -> Table:
 
 
 def _kernels(p: Mapping[str, Any]) -> Table:
-    rows = sorted(p["kernels"], key=lambda row: -row["latency_ms"])
-    title = f"the {_SHOWN} costliest of {len(rows)} kernels" if len(rows) > _SHOWN else "kernels"
-    table = Table("where", "kernel", "m x n x k", "us", "range", "fused", title=title)
-    for row in rows[:_SHOWN]:
+    alike: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in p["kernels"]:
+        own = tuple(value for name, value in row.items() if name != "path")
+        alike.setdefault(own, []).append(row)
+    groups = sorted(alike.values(), key=lambda rows: -len(rows) * rows[0]["latency_ms"])
+    many = len(groups) > _SHOWN
+    title = f"the {_SHOWN} costliest of {len(groups)} distinct kernels" if many else "kernels"
+    table = Table("first at", "kernel", "m x n x k", "times", "us each", "range", "fused")
+    table.title = title
+    for rows in groups[:_SHOWN]:
+        row = rows[0]
         size = f"{row['m']} x {row['n']} x {row['k']}"
         if row["groups"] > 1:
             size += f", {row['groups']} groups"
         low, value, high = (1e3 * row[name] for name in ("low_ms", "latency_ms", "high_ms"))
-        table.add_row(
-            row["path"], row["op"], size, f"{value:.2f}", f"{low:.2f} – {high:.2f}", row["detail"]
-        )
+        span = f"{low:.2f} – {high:.2f}"
+        where, op, count = row["path"], row["op"], str(len(rows))
+        table.add_row(where, op, size, count, f"{value:.2f}", span, row["detail"])
     return table

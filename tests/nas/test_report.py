@@ -205,9 +205,20 @@ def test_the_tables_of_a_prediction():
 
 def test_only_the_costliest_of_many_kernels_are_listed():
     text = shown(*prediction_tables(_prediction(kernels=60)))
-    assert "the 25 costliest of 60 kernels" in text
+    assert "the 25 costliest of 60 distinct kernels" in text
     assert "layer59." in text
     assert "layer34." not in text
+
+
+def test_equal_launches_are_one_line_that_counts_them_and_stands_where_all_cost():
+    prediction = _prediction(kernels=2)
+    dear, cheap = prediction["kernels"][1], prediction["kernels"][0]
+    again = [cheap | {"path": f"again{i}."} for i in range(2)]
+    text = shown(*prediction_tables({**prediction, "kernels": [dear, cheap, *again]}))
+    assert "again" not in text
+    lines = [line.split("│") for line in text.splitlines() if "layer" in line]
+    counts = [(cells[1].strip(), cells[4].strip()) for cells in lines]
+    assert counts == [("layer0.", "3"), ("layer1.", "1")], "three of 1 us before one of 2"
 
 
 @pytest.mark.parametrize("network", ["runs/[bold]x/best", "[/red]", "a[0]:net"])
