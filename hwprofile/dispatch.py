@@ -12,9 +12,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hwprofile.arguments import Arguments
 from hwprofile.meta_shapes import META, empty, is_dense
-from hwprofile.op_rules import OpRule, as_attribute, is_recorded, normalise_convolution, rule_of
-from hwprofile.record import HOLE, Attribute, OpCall, Record, Shape, Weight, without_unread
+from hwprofile.op_rules import OpRule, normalise_convolution, rule_of
+from hwprofile.record import HOLE, OpCall, Record, Shape, without_unread
 
 _MEMO_SIZE = 20_000
 _MEMO: dict[tuple[Any, ...], tuple[type | None, tuple[tuple[Any, ...], ...]]] = {}
@@ -23,42 +24,6 @@ _MEMO: dict[tuple[Any, ...], tuple[type | None, tuple[tuple[Any, ...], ...]]] = 
 
 class TraceError(ValueError):
     """A module that cannot be traced; the message names the module's path and the cure."""
-
-
-class _Arguments:
-    """One call's arguments, sorted into what the record tells apart."""
-
-    __slots__ = ("attrs", "inputs", "read", "tensors", "weights")
-
-    def __init__(
-        self, ids: Mapping[int, int], rule: OpRule, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> None:
-        self.inputs: list[int] = []
-        self.read: list[torch.Tensor] = []
-        self.tensors: list[torch.Tensor] = []
-        self.weights: list[torch.Tensor] = []
-        self.attrs: dict[str, Attribute] = dict(rule.defaults)
-        for name, value in zip(rule.arguments, args, strict=False):
-            self._sort(ids, name, value)
-        for name, value in kwargs.items():
-            self._sort(ids, name, value)
-
-    def _sort(self, ids: Mapping[int, int], name: str, value: Any) -> None:
-        if isinstance(value, torch.Tensor):
-            self.tensors.append(value)
-            known = ids.get(id(value))
-            if known is None:
-                self.weights.append(value)
-            else:
-                self.inputs.append(known)
-                self.read.append(value)
-        elif value is None:
-            return
-        elif isinstance(value, (list, tuple)) and any(isinstance(v, torch.Tensor) for v in value):
-            for item in value:
-                self._sort(ids, name, item)
-        elif is_recorded(name):
-            self.attrs[name] = as_attribute(value)
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -156,7 +121,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if rule.decompose:
             with self:
                 return func.decompose(*args, **kwargs)
-        call, compiled = _Arguments(self.ids, rule, args, kwargs), self.layout == "nhwc"
+        call, compiled = Arguments(self.ids, rule, args, kwargs), self.layout == "nhwc"
         if not call.inputs:
             out = self._constant(func, rule, args, kwargs)
             return out if compiled else self._note_constant(rule, call, out)
@@ -244,10 +209,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             # Torch tracks views of the original as it does not those of inference tensors.
             with torch.inference_mode(False), torch.no_grad():
                 twin = torch.empty_like(tensor, device=META)
+                twin.requires_grad = tensor.requires_grad
             known = self.twins[id(tensor)] = (tensor, twin)
         return known[1]
 
-    def _note(self, rule: OpRule, call: _Arguments, out: Any) -> Any:
+    def _note(self, rule: OpRule, call: Arguments, out: Any) -> Any:
         """Record a call and return its result."""
         outs = (out,) if isinstance(out, torch.Tensor) else out
         if not isinstance(outs, (tuple, list)) or not outs:
@@ -261,7 +227,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._append(rule, call, outs, [self._number(t, root) for t in outs], view)
         return out
 
-    def _note_constant(self, rule: OpRule, call: _Arguments, out: Any) -> Any:
+    def _note_constant(self, rule: OpRule, call: Arguments, out: Any) -> Any:
         """Record what eager PyTorch computes anew from parameters and constants in each forward.
 
         Views are not recorded: such a result counts as a weight of what reads it.
@@ -280,7 +246,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._append(rule, call, outs, [self._number(t, None) for t in outs], False)
         return out
 
-    def _note_write(self, rule: OpRule, call: _Arguments, written: torch.Tensor) -> None:
+    def _note_write(self, rule: OpRule, call: Arguments, written: torch.Tensor) -> None:
         """Record an in-place call: every tensor that shares the memory gets a new identifier."""
         root = self.roots[self.ids[id(written)]]
         others = [t for t in self.sharing[root] if t is not written]
@@ -291,7 +257,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _append(
         self,
         rule: OpRule,
-        call: _Arguments,
+        call: Arguments,
         outs: Sequence[torch.Tensor],
         outputs: Sequence[int],
         view: bool,
@@ -310,7 +276,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 output_dtypes=tuple([t.dtype for t in outs]),
                 input_strides=tuple([t.stride() for t in call.read]),
                 output_strides=tuple([t.stride() for t in outs]),
-                weights=tuple([_weight(w) for w in call.weights]),
+                weights=call.described(),
                 attrs=call.attrs,
                 macs=macs,
                 path=self._path(),
@@ -402,14 +368,6 @@ def _by_integers(rule: OpRule, args: Sequence[Any]) -> bool:
     if rule.name != "index":
         return False
     return all(t is None or t.dtype not in (torch.bool, torch.uint8) for t in args[1])
-
-
-def _weight(tensor: torch.Tensor) -> Weight:
-    numel = tensor.numel()
-    if not tensor.is_contiguous():
-        # An expanded constant is stored once; a slice of a parameter reads its own part alone.
-        numel = min(numel, tensor.untyped_storage().nbytes() // tensor.element_size())
-    return Weight(tuple(tensor.shape), numel)
 
 
 def _key(value: Any) -> Any:

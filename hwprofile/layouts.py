@@ -8,6 +8,7 @@ from typing import TypedDict
 
 from hwprofile.meta_shapes import spread
 from hwprofile.record import OpCall, Shape
+from hwprofile.strides import seems_channels_last
 
 
 class Told(TypedDict):
@@ -29,8 +30,9 @@ def told(call: OpCall, ops: Sequence[str], shape: Shape = ()) -> Told:
         shape: Sizes of the main tensor read, where it is not the call's first.
     """
     if not shape:
-        read = (*call.input_shapes, *(weight.shape for weight in call.weights))
-        shape = read[0] if read else call.output_shapes[0]
+        read = [operand.shape for operand in call.operands] or [call.output_shapes[0]]
+        # A scale may stand before what it multiplies.
+        shape = next((sizes for sizes in read if len(sizes) > 1), read[0])
     strides = call.input_strides[0] if call.input_strides else ()
     return Told(
         ops=tuple(ops),
@@ -60,6 +62,14 @@ def layout_of(shape: Shape, strides: Shape) -> str:
     order = (0, 2, 3, 1)
     last = is_row_major(tuple(shape[d] for d in order), tuple(strides[d] for d in order))
     return "nhwc" if last else ""
+
+
+def seems_contiguous(shape: Shape, strides: Shape) -> bool:
+    """Whether a tensor has no gaps in the order that torch takes it to have."""
+    if not seems_channels_last(shape, strides):
+        return is_row_major(shape, strides)
+    order = (0, 2, 3, 1)
+    return is_row_major(tuple(shape[d] for d in order), tuple(strides[d] for d in order))
 
 
 def merges(shape: Shape, strides: Shape) -> bool:

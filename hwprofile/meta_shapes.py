@@ -88,37 +88,6 @@ def convolution(tensors: Tensors, attrs: Attributes) -> torch.Tensor | None:
     return None if sizes is None else empty((shape[0], weight.shape[0], *sizes), x.dtype)
 
 
-def eager_convolution(tensors: Tensors, attrs: Attributes) -> torch.Tensor | None:
-    """As `convolution`, channels-last only where the image or the weight is."""
-    out = convolution(tensors, attrs)
-    if out is None or is_channels_last(tensors[0]) or is_channels_last(tensors[1]):
-        return out
-    return torch.empty(out.shape, dtype=out.dtype, device=META)
-
-
-def is_channels_last(x: torch.Tensor) -> bool:
-    """Whether torch takes the tensor for channels-last images, and not for row-major ones."""
-    return (
-        x.dim() == 4
-        and not x.is_contiguous()
-        and x.is_contiguous(memory_format=torch.channels_last)
-    )
-
-
-def row_major(tensors: Tensors, attrs: Attributes) -> torch.Tensor | None:
-    """The first tensor's shape and type, row-major whatever its strides."""
-    return torch.empty(tensors[0].shape, dtype=tensors[0].dtype, device=META)
-
-
-def eager_attention(tensors: Tensors, attrs: Attributes) -> torch.Tensor | None:
-    """The query's shape `[B, heads, L, E]`, in memory `[B, L, heads, E]`."""
-    query, value = tensors[0], tensors[2]
-    if query.dim() != 4 or query.shape[-1] != value.shape[-1]:
-        return None
-    b, heads, rows, e = query.shape
-    return torch.empty((b, rows, heads, e), dtype=query.dtype, device=META).transpose(1, 2)
-
-
 def pool2d(tensors: Tensors, attrs: Attributes) -> torch.Tensor | None:
     """`[B, C, H, W]` to `[B, C, H', W']`."""
     x, kernel = tensors[0], spread(attrs["kernel_size"], 2)
@@ -149,6 +118,24 @@ def windows(sizes: Sequence[int], attrs: Attributes, kernel: Sequence[int]) -> S
     return tuple(fitting) if min(fitting) > 0 else None
 
 
+def windows_transposed(
+    image: Sequence[int], weight: Sequence[int], attrs: Attributes
+) -> Shape | None:
+    """Sizes of a transposed convolution's result; None where attributes are odd."""
+    rank, groups = len(weight) - 2, attrs["groups"]
+    names = ("stride", "padding", "dilation", "output_padding")
+    settings = [spread(attrs.get(name, 0), rank) for name in names]
+    if len(image) != rank + 2 or not isinstance(groups, int):
+        return None
+    if any(len(setting) != rank for setting in settings):
+        return None
+    sizes = [
+        (n - 1) * s - 2 * p + d * (k - 1) + more + 1
+        for n, k, s, p, d, more in zip(image[2:], weight[2:], *settings, strict=True)
+    ]
+    return (image[0], weight[1] * groups, *sizes) if min(sizes) > 0 else None
+
+
 def spread(value: Attribute, rank: int) -> tuple[int, ...]:
     """One integer for each of `rank` dimensions, from one or from as many."""
     if isinstance(value, int):
@@ -175,7 +162,11 @@ def linear(tensors: Tensors, attrs: Attributes) -> torch.Tensor | None:
 def matmul(tensors: Tensors, attrs: Attributes) -> torch.Tensor | None:
     """`[..., M, K]` by `[..., K, N]` to `[..., M, N]`, for equal leading sizes."""
     a, b = tensors[0], tensors[1]
-    if len(a.shape) < 2 or a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-2]:
+    if (
+        min(len(a.shape), len(b.shape)) < 2
+        or a.shape[:-2] != b.shape[:-2]
+        or a.shape[-1] != b.shape[-2]
+    ):
         return None
     return torch.empty((*a.shape[:-1], b.shape[-1]), dtype=a.dtype, device=META)
 
@@ -250,12 +241,3 @@ RULES: dict[str, ShapeRule] = {
     "minimum": binary,
 }
 """Quick rules by the operation's short name; `op_rules` adds the unary ones."""
-
-_ONLY_CHANNELS_LAST = ("cat", "roll", "mean", "sum", "amax", "rms_norm")
-EAGER_RULES: dict[str, ShapeRule] = {
-    **{name: rule for name, rule in RULES.items() if name not in _ONLY_CHANNELS_LAST},
-    "convolution": eager_convolution,
-    "layer_norm": row_major,
-    "scaled_dot_product_attention": eager_attention,
-}
-"""The same where every operation chooses its result's strides, as eager PyTorch's do."""

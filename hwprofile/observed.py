@@ -65,6 +65,7 @@ _NAMES = {
     "isneginf": "eq",
     "index_select": "embedding",
     "repeat": "copy",
+    "native_channel_shuffle": "channel_shuffle",
 }
 _FREE = _names("""
     empty empty_strided empty_like new_empty as_strided view view_as reshape_as _unsafe_view reshape
@@ -88,8 +89,8 @@ _COMPOSITE = _names("""
 """)
 """What is made of others."""
 _ALONE = _names("""
-    addmm mm mv bmm baddbmm cat repeat _slow_conv2d_forward upsample_bilinear2d upsample_nearest2d
-    upsample_bicubic2d
+    addmm mm mv bmm baddbmm cat repeat _slow_conv2d_forward slow_conv3d_forward
+    upsample_bilinear2d upsample_nearest2d upsample_bicubic2d
 """)
 """What copies as part of its work."""
 

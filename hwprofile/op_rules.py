@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from hwprofile.meta_shapes import EAGER_RULES, RULES, ShapeRule, like_first, spread
+from hwprofile import eager_shapes
+from hwprofile.meta_shapes import RULES, ShapeRule, like_first, spread
 from hwprofile.record import Attribute, Shape
 
 MacRule = Callable[[Sequence[Shape], Shape, dict[str, Attribute]], int]
@@ -134,7 +135,9 @@ def _make_rule(func: torch._ops.OpOverload) -> OpRule:
         relays=name == "contiguous",
         convolves=convolves,
         shape=RULES.get(name, like_first if name in UNARY else None),
-        eager_shape=EAGER_RULES.get(name, like_first if name in UNARY else None),
+        eager_shape=eager_shapes.EAGER_RULES.get(
+            name, eager_shapes.like_first if name in UNARY else None
+        ),
         macs=_MACS.get(name),
         meaning=_meaning(func),
     )

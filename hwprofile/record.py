@@ -33,6 +33,23 @@ class Weight(NamedTuple):
     """Sizes as the operation sees them."""
     numel: int
     """Elements stored: fewer than the shape says where it was expanded."""
+    strides: Shape
+    """Strides, in elements."""
+    place: int
+    """Where it stands among all tensors of the call, from 0."""
+    trained: bool
+    """Whether it takes gradients, as a parameter and its views do: eager PyTorch asks."""
+
+
+class Operand(NamedTuple):
+    """A tensor that an operation reads."""
+
+    shape: Shape
+    """Sizes."""
+    strides: Shape
+    """Strides, in elements."""
+    trained: bool
+    """Whether it is a parameter that takes gradients, or a view of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +91,15 @@ class OpCall:
     """Whether the outputs are the first input's memory seen otherwise: no launch, no memory."""
     inplace: bool = False
     """Whether the outputs overwrite the first input's memory."""
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """All tensors read, parameters and constants too, in the order of the arguments."""
+        given = zip(self.input_shapes, self.input_strides, strict=True)
+        found = [Operand(shape, strides, False) for shape, strides in given]
+        for weight in self.weights:
+            found.insert(weight.place, Operand(weight.shape, weight.strides, weight.trained))
+        return tuple(found)
 
     @property
     def aliases(self) -> bool:

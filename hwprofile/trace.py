@@ -83,6 +83,20 @@ def trace(
     if layout not in ("nhwc", "nchw"):
         raise ValueError(f"a layout must be nhwc or nchw; got '{layout}'")
     _check_inputs(module, len(inputs))
+    record = _traced(module, inputs, dtype, layout)
+    if layout == "nchw" and not all(call.inputs for call in record.calls):
+        # What it computed from parameters alone it may keep: a second forward then has it.
+        record = _traced(module, inputs, dtype, layout)
+    return record
+
+
+def _traced(
+    module: nn.Module,
+    inputs: Sequence[Sequence[int] | torch.Tensor],
+    dtype: torch.dtype | None,
+    layout: str,
+) -> Record:
+    """The record of one forward."""
     recorder = Recorder(module, layout)
     training = [m for m in recorder.modules if m.training]
     if dtype is None:
