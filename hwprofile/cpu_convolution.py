@@ -62,7 +62,7 @@ def is_served(call: OpCall, scheme: str) -> bool:
     stride, dilation = spread(attrs["stride"], 1), spread(attrs["dilation"], 1)
     more = spread(attrs.get("output_padding", 0), 1)
     # Torch refuses its own transposed convolution where this holds.
-    if attrs["transposed"] and max(more) >= min(*stride, *dilation):
+    if attrs["transposed"] and max(more) >= min(stride):
         return False
     return convolves(
         scheme,

@@ -4,8 +4,9 @@ Most operations are one call. The others are made of several passes over memory,
 rules here, which were read off the profiler of torch 2.13 (`hwprofile.observed` checks them):
 
 * A linear layer on rows that lie one after the other is one product with its bias. Otherwise the
-  product and the bias are two calls, after a copy of rows that have no single stride (with weights
-  that take gradients, as modules have them; torch then prefers a copy to a batched product).
+  product and the bias are two calls.
+* A product with one matrix is a single product, after a copy of rows that have no single stride,
+  if the matrix takes gradients, as parameters do; with others torch prefers a batched product.
 * Batched products, norms, pools and soft-max copy operands that are not in the order that they
   read.
 * A mean is a sum and a division; of 16 bits it is computed in 32, with a cast before and after.
@@ -102,22 +103,23 @@ def _rms_norm(passes: Passes, call: OpCall) -> Iterator[Kernel]:
 
 
 def _linear(passes: Passes, call: OpCall) -> Iterator[Kernel]:
-    shape, strides, _ = call.operands[0]
+    rows, weight = call.operands[:2]
     has_bias = len(call.operands) > 2
-    if (has_bias and (len(shape) <= 2 or is_row_major(shape, strides))) or len(shape) <= 2:
+    if len(rows.shape) <= 2 or (has_bias and is_row_major(rows.shape, rows.strides)):
         yield passes.whole(call)
         return
-    if not merges(shape[:-1], strides[:-1]):
-        yield passes.copy(call, shape)
-    yield passes.whole(call)
+    yield from _multiplied(passes, call, rows, _turned(weight))
     if has_bias:
         elements = math.prod(call.output_shapes[0])
         yield passes.part(call, "add", elements, elements)
 
 
 def _matmul(passes: Passes, call: OpCall) -> Iterator[Kernel]:
+    return _multiplied(passes, call, *call.operands[:2])
+
+
+def _multiplied(passes: Passes, call: OpCall, left: Operand, right: Operand) -> Iterator[Kernel]:
     """Folded into one product where one side is a matrix that allows it, else batched."""
-    left, right = call.operands[:2]
     ranks = (len(left.shape), len(right.shape))
     if max(ranks) > 2 and not _folds(left, right):
         yield from _batched(passes, call, left, right)
@@ -190,6 +192,21 @@ def _adaptive(passes: Passes, call: OpCall) -> Iterator[Kernel]:
     return _one(passes, call)
 
 
+def _pad(passes: Passes, call: OpCall) -> Iterator[Kernel]:
+    kind = _PADS.get(str(call.attrs.get("mode", "constant")))
+    if kind is None:
+        for op in ("fill", "copy"):
+            yield passes.part(call, op, *ends(call))
+        return
+    rank = len(spread(call.attrs["pad"], 1)) // 2
+    yield replace(passes.part(call, "pad", *ends(call)), ops=(f"{kind}_pad{rank}d",))
+
+
+def _type_as(passes: Passes, call: OpCall) -> Iterator[Kernel]:
+    if passes.itemsize[call.inputs[0]] != passes.itemsize[call.outputs[0]]:
+        yield passes.part(call, "copy", *ends(call))
+
+
 def _roll(passes: Passes, call: OpCall) -> Iterator[Kernel]:
     for _ in spread(call.attrs["shifts"], 1):
         yield passes.part(call, "cat", *ends(call), strided=False)
@@ -208,6 +225,7 @@ def _cumsum(passes: Passes, call: OpCall) -> Iterator[Kernel]:
     yield passes.whole(call)
 
 
+_PADS = {"reflect": "reflection", "replicate": "replication"}
 _RULES: dict[str, Callable[[Passes, OpCall], Iterator[Kernel]]] = {
     "convolution": convolution_kernels,
     "rms_norm": _rms_norm,
@@ -216,7 +234,9 @@ _RULES: dict[str, Callable[[Passes, OpCall], Iterator[Kernel]]] = {
     "mean": _mean,
     "adaptive_avg_pool1d": _adaptive,
     "adaptive_avg_pool2d": _adaptive,
+    "pad": _pad,
     "roll": _roll,
+    "type_as": _type_as,
     "masked_fill": _masked_fill,
     "cumsum": _cumsum,
     "cumprod": _cumsum,

@@ -209,7 +209,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             # Torch tracks views of the original as it does not those of inference tensors.
             with torch.inference_mode(False), torch.no_grad():
                 twin = torch.empty_like(tensor, device=META)
-                twin.requires_grad = tensor.requires_grad
+                if tensor.requires_grad and self.layout == "nchw":
+                    twin.requires_grad = True
             known = self.twins[id(tensor)] = (tensor, twin)
         return known[1]
 

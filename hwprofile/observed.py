@@ -39,6 +39,7 @@ _NAMES = {
     "_slow_conv2d_forward": "convolution",
     "slow_conv3d_forward": "convolution",
     "slow_conv_transpose2d": "convolution",
+    "slow_conv_dilated2d": "convolution",
     "addmm": "linear",
     "mm": "linear",
     "mv": "linear",
@@ -78,19 +79,20 @@ _FREE = _names("""
 """)
 """What computes nothing, or a few numbers; copies that they make are their children."""
 _COMPOSITE = _names("""
-    conv1d conv2d conv3d convolution _convolution conv_transpose1d conv_transpose2d thnn_conv2d
-    slow_conv3d linear matmul einsum tensordot batch_norm _batch_norm_impl_index layer_norm
-    group_norm instance_norm rms_norm softmax log_softmax _safe_softmax mean adaptive_avg_pool1d
-    adaptive_avg_pool2d max_pool2d avg_pool1d relu relu6 hardtanh square rsub selu normalize
-    scaled_dot_product_attention _scaled_dot_product_attention_math pad constant_pad_nd stack roll
-    tile log_sigmoid softsign prelu norm linalg_norm masked_fill index_select logsumexp ones
-    zeros ones_like zeros_like full full_like new_zeros new_ones new_full true_divide concat
-    concatenate multiply divide subtract channel_shuffle float half repeat_interleave type outer
+    conv1d conv2d conv3d convolution _convolution _convolution_mode conv_transpose1d
+    conv_transpose2d thnn_conv2d slow_conv3d linear matmul einsum tensordot batch_norm
+    _batch_norm_impl_index layer_norm group_norm instance_norm rms_norm softmax log_softmax
+    _safe_softmax mean adaptive_avg_pool1d adaptive_avg_pool2d max_pool2d avg_pool1d relu relu6
+    hardtanh square rsub selu normalize scaled_dot_product_attention
+    _scaled_dot_product_attention_math pad constant_pad_nd stack roll tile log_sigmoid softsign
+    prelu norm linalg_norm masked_fill index_select logsumexp ones zeros ones_like zeros_like full
+    full_like new_zeros new_ones new_full true_divide concat concatenate multiply divide subtract
+    channel_shuffle float half repeat_interleave type outer
 """)
 """What is made of others."""
 _ALONE = _names("""
-    addmm mm mv bmm baddbmm cat repeat _slow_conv2d_forward slow_conv3d_forward
-    upsample_bilinear2d upsample_nearest2d upsample_bicubic2d
+    addmm mm mv bmm baddbmm cat repeat _slow_conv2d_forward slow_conv3d_forward upsample_bilinear2d
+    upsample_nearest2d upsample_bicubic2d slow_conv_dilated2d
 """)
 """What copies as part of its work."""
 

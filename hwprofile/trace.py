@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from hwprofile.dispatch import Recorder, TraceError, values_message
+from hwprofile.left_as_found import left_as_found
 from hwprofile.meta_shapes import empty
 from hwprofile.record import OpCall, Record, Weight, chain, splice
 
@@ -83,27 +84,28 @@ def trace(
     if layout not in ("nhwc", "nchw"):
         raise ValueError(f"a layout must be nhwc or nchw; got '{layout}'")
     _check_inputs(module, len(inputs))
-    record = _traced(module, inputs, dtype, layout)
-    if layout == "nchw" and not all(call.inputs for call in record.calls):
-        # What it computed from parameters alone it may keep: a second forward then has it.
-        record = _traced(module, inputs, dtype, layout)
+    recorder = Recorder(module, layout)
+    with left_as_found(recorder.modules) as changed:
+        record = _traced(recorder, module, inputs, dtype)
+        if layout == "nchw" and changed():
+            # It keeps what it computed from parameters alone: every later forward has it.
+            record = _traced(Recorder(module, layout), module, inputs, dtype)
     return record
 
 
 def _traced(
+    recorder: Recorder,
     module: nn.Module,
     inputs: Sequence[Sequence[int] | torch.Tensor],
     dtype: torch.dtype | None,
-    layout: str,
 ) -> Record:
     """The record of one forward."""
-    recorder = Recorder(module, layout)
     training = [m for m in recorder.modules if m.training]
     if dtype is None:
         floating = (p.dtype for p in recorder.parameters() if p.dtype.is_floating_point)
         dtype = next(floating, torch.float32)
     with torch.inference_mode():
-        given = [_meta_input(shape, dtype, layout) for shape in inputs]
+        given = [_meta_input(shape, dtype, recorder.layout) for shape in inputs]
         recorder.start(given)
         token = _RECORDER.set(recorder)
         # Past `Module.__setattr__`, which would take longer than the forward itself.

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Callable
 
 import pytest
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hwprofile.fuse import fuse
 from hwprofile.kernel import Kernel
-from hwprofile.observed import ran
 from hwprofile.runtime import CUDA_GRAPH, RUNTIMES, UnknownRuntimeError, get_runtime, launches
 from hwprofile.targets import get_target
 from hwprofile.trace import trace
@@ -30,120 +25,12 @@ class Does(nn.Module):
         return self.does(*inputs, *self.layers)
 
 
-def permuted_norm(x: Tensor, conv: nn.Module, norm: nn.Module, mlp: nn.Module) -> Tensor:
-    y = mlp(norm(conv(x).permute(0, 2, 3, 1)))
-    return x + y.permute(0, 3, 1, 2)
-
-
-def attention(x: Tensor, qkv: nn.Module, out: nn.Module) -> Tensor:
-    b, n, c = x.shape
-    q, k, v = qkv(x).view(b, n, 3, 4, -1).permute(2, 0, 3, 1, 4)
-    y = (q @ k.transpose(-2, -1) * 0.5).softmax(-1) @ v
-    return out(y.transpose(1, 2).reshape(b, n, c))
-
-
-def fused_attention(x: Tensor, qkv: nn.Module, out: nn.Module) -> Tensor:
-    b, n, c = x.shape
-    q, k, v = qkv(x).view(b, n, 3, 4, -1).permute(2, 0, 3, 1, 4)
-    return out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, c))
-
-
-def gate(x: Tensor, down: nn.Module, up: nn.Module) -> Tensor:
-    return x * torch.sigmoid(up(F.relu(down(x.mean((2, 3), keepdim=True)))))
-
-
 def conv(c_in: int, c_out: int, k: int = 3, **how: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(c_in, c_out, k, padding=k // 2, bias=False, **how),
         nn.BatchNorm2d(c_out),
         nn.ReLU(inplace=True),
     )
-
-
-EAGER: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
-    "convolution, norm and activation": (
-        nn.Sequential(conv(3, 16, stride=2), conv(16, 16, 5, groups=16), nn.MaxPool2d(3, 2, 1)),
-        (2, 3, 33, 31),
-    ),
-    "residual": (Does(lambda x, f: F.gelu(f(x) + x), conv(16, 16)), (1, 16, 24, 24)),
-    "depthwise, then a norm of permuted channels": (
-        Does(
-            permuted_norm,
-            nn.Conv2d(16, 16, 7, padding=3, groups=16),
-            nn.LayerNorm(16),
-            nn.Sequential(nn.Linear(16, 64), nn.GELU(), nn.Linear(64, 16)),
-        ),
-        (2, 16, 12, 12),
-    ),
-    "a convolution of what a permute left channels-last": (
-        Does(
-            lambda x, f, g: g(f(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)),
-            nn.LayerNorm(16),
-            nn.Conv2d(16, 8, 3),
-        ),
-        (2, 16, 12, 12),
-    ),
-    "attention in parts": (Does(attention, nn.Linear(16, 48), nn.Linear(16, 16)), (2, 9, 16)),
-    "attention": (Does(fused_attention, nn.Linear(16, 48), nn.Linear(16, 16)), (2, 9, 16)),
-    "attention that no kernel serves": (
-        Does(lambda x: F.scaled_dot_product_attention(x, x, x[..., :4])),
-        (2, 3, 9, 16),
-    ),
-    "gate": (Does(gate, nn.Conv2d(16, 4, 1), nn.Conv2d(4, 16, 1)), (2, 16, 8, 8)),
-    "pools": (
-        Does(
-            lambda x: F.adaptive_avg_pool2d(F.avg_pool2d(F.adaptive_avg_pool2d(x, 4), 2), 1),
-        ),
-        (2, 16, 8, 8),
-    ),
-    "joined, shifted and padded": (
-        Does(
-            lambda x: F.pad(torch.cat([x, x.roll((1, 2), (1, 2))], 1), (1, 1)).chunk(2, 1)[0].exp(),
-        ),
-        (2, 4, 6),
-    ),
-    "rows that are not one after the other": (
-        Does(
-            lambda x, f: f(x[..., :8]) + f(x.transpose(0, 1)[..., :8]).transpose(0, 1),
-            nn.Linear(8, 5),
-        ),
-        (3, 3, 16),
-    ),
-    "group norm of a part": (Does(lambda x, f: f(x[:, :8]), nn.GroupNorm(2, 8)), (2, 16, 6, 6)),
-    "what is computed from parameters": (
-        Does(lambda x, f: F.linear(x, F.normalize(f.weight)), nn.Linear(8, 8)),
-        (2, 3, 8),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", EAGER)
-def test_eager_on_a_cpu_is_what_the_profiler_lists(name: str) -> None:
-    module, shape = EAGER[name]
-    module.eval()
-    kernels = launches(trace(module, shape, layout="nchw"), RUNTIMES["cpu-eager"], "fp32")
-    expected = Counter(
-        (kernel.ops[0], math.prod(kernel.shape) if kernel.ops != ("cat",) else 0)
-        for kernel in kernels
-    )
-    assert expected == Counter(tuple(found) for found in ran(module, torch.randn(shape)))
-
-
-def test_eager_in_16_bits_casts_means_and_may_take_groups_apart() -> None:
-    module = nn.Sequential(nn.Conv2d(16, 16, 3, groups=4), nn.AdaptiveAvgPool2d(1)).bfloat16()
-    image = torch.randn(1, 16, 32, 32).bfloat16()
-    kernels = launches(trace(module, image, layout="nchw"), RUNTIMES["cpu-eager"], "bf16")
-    expected = Counter(kernel.ops[0] for kernel in kernels)
-    assert expected == Counter(call.op for call in ran(module, image))
-    assert (expected["copy"], expected["sum"], expected["div"]) == (3, 1, 1)
-
-
-def test_an_embedding_looks_up_rows() -> None:
-    module = nn.Embedding(100, 8)
-    index = torch.zeros(2, 5, dtype=torch.long)
-    (kernel,) = launches(trace(module, index, layout="nchw"), RUNTIMES["cpu-eager"], "fp32")
-    assert [kernel.ops[0]] == [found.op for found in ran(module, index)]
-    assert (kernel.weight_bytes, kernel.write_bytes) == (2 * 5 * 8 * 4, 2 * 5 * 8 * 4)
 
 
 def kernels_of(
