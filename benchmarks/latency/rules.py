@@ -58,6 +58,9 @@ MODELS = (
     "twins_svt_small",
     "inception_next_atto",
     "starnet_s1",
+    "beit_base_patch16_224",
+    "resnetv2_50x1_bit",
+    "mobilenetv2_050",
 )
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
