@@ -67,10 +67,7 @@ def _steps(passes: Passes, call: OpCall) -> Iterator[Kernel]:
     elif rule is not None:
         yield from rule(passes, call)
     elif call.op in PASSES:
-        steps = PASSES[call.op]
-        if steps[0] == "fill" and call.output_shapes[0] in call.input_shapes:
-            steps = steps[1:]
-        for op in steps:
+        for op in PASSES[call.op]:
             yield passes.part(call, op, *ends(call))
     else:
         yield from _one(passes, call)
@@ -195,8 +192,9 @@ def _adaptive(passes: Passes, call: OpCall) -> Iterator[Kernel]:
 def _pad(passes: Passes, call: OpCall) -> Iterator[Kernel]:
     kind = _PADS.get(str(call.attrs.get("mode", "constant")))
     if kind is None:
-        for op in ("fill", "copy"):
-            yield passes.part(call, op, *ends(call))
+        if call.output_shapes[0] != call.input_shapes[0]:
+            yield passes.part(call, "fill", *ends(call))
+        yield passes.part(call, "copy", *ends(call))
         return
     rank = len(spread(call.attrs["pad"], 1)) // 2
     yield replace(passes.part(call, "pad", *ends(call)), ops=(f"{kind}_pad{rank}d",))
@@ -218,11 +216,11 @@ def _masked_fill(passes: Passes, call: OpCall) -> Iterator[Kernel]:
     yield passes.whole(call)
 
 
-def _cumsum(passes: Passes, call: OpCall) -> Iterator[Kernel]:
+def _cumulated(passes: Passes, call: OpCall) -> Iterator[Kernel]:
     read, made = call.inputs[0], call.outputs[0]
-    if passes.itemsize[read] != passes.itemsize[made]:
-        yield passes.part(call, "copy", *ends(call), strided=False)
-    yield passes.whole(call)
+    if made in passes.whole_numbers and passes.itemsize[read] != passes.itemsize[made]:
+        yield passes.copy(call, call.input_shapes[0])
+    yield from _one(passes, call)
 
 
 _PADS = {"reflect": "reflection", "replicate": "replication"}
@@ -235,10 +233,11 @@ _RULES: dict[str, Callable[[Passes, OpCall], Iterator[Kernel]]] = {
     "adaptive_avg_pool1d": _adaptive,
     "adaptive_avg_pool2d": _adaptive,
     "pad": _pad,
+    "constant_pad_nd": _pad,
     "roll": _roll,
     "type_as": _type_as,
     "masked_fill": _masked_fill,
-    "cumsum": _cumsum,
-    "cumprod": _cumsum,
+    "cumsum": _cumulated,
+    "cumprod": _cumulated,
     "scaled_dot_product_attention": attention_kernels,
 }

@@ -26,6 +26,10 @@ RENAMED = {
     "norm": "linalg_vector_norm",
 }
 """Operations that run as others."""
+_CAST_FIRST = frozenset(
+    {"add", "sub", "mul", "div", "pow", "rsub", "maximum", "minimum", "cumsum", "cumprod"}
+)
+"""Operations that copy integers into the type that they compute in."""
 _ROWS_COPIED_FIRST = frozenset({"layer_norm", "softmax", "log_softmax", "im2col"})
 """Operations that copy an input that is not row-major."""
 _IMAGES = """convolution group_norm max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d
@@ -50,12 +54,20 @@ class Passes:
             for i, dtype in zip(record.inputs, record.input_dtypes, strict=True)
         }
         """Bytes of an element, by tensor."""
+        self.whole_numbers = {
+            i
+            for i, dtype in zip(record.inputs, record.input_dtypes, strict=True)
+            if not dtype.is_floating_point
+        }
+        """Tensors of integers and truth values."""
 
     def enter(self, call: OpCall) -> None:
         """Note what a call makes, which later ones read."""
         for i, dtype in zip(call.outputs, call.output_dtypes, strict=True):
             floating = dtype.is_floating_point
             self.itemsize[i] = self.float_bytes if floating else dtype.itemsize
+            if not floating:
+                self.whole_numbers.add(i)
 
     def whole(self, call: OpCall, shape: Shape = ()) -> Kernel:
         """One call for the whole operation.
@@ -145,7 +157,11 @@ class Passes:
         return self.part(call, "copy", elements, elements, strided=True, shape=shape)
 
     def copied_first(self, call: OpCall) -> Iterator[Kernel]:
-        """A copy of an operand that a call reads only in an order of its own."""
+        """A copy of an operand that a call reads only in an order, or as a type, of its own."""
+        if call.op in _CAST_FIRST and call.outputs[0] not in self.whole_numbers:
+            for i, shape in zip(call.inputs, call.input_shapes, strict=True):
+                if i in self.whole_numbers and shape:
+                    yield self.copy(call, shape)
         rows = call.op in _ROWS_COPIED_FIRST
         if not rows and call.op not in _IMAGES_COPIED_FIRST:
             return

@@ -115,7 +115,7 @@ def pixel_shuffle(tensors: Tensors, attrs: Attributes) -> torch.Tensor | None:
 
 
 def eager_attention(tensors: Tensors, attrs: Attributes) -> torch.Tensor | None:
-    """The query's shape `[B, heads, L, E]`, in memory `[B, L, heads, E]` from the one kernel."""
+    """The query's shape `[B, heads, L, E]`; from the one kernel its order in memory too."""
     query, key, value = tensors[:3]
     mask = tensors[3] if len(tensors) > 3 else None
     fits = fits_fused_attention(
@@ -127,8 +127,8 @@ def eager_attention(tensors: Tensors, attrs: Attributes) -> torch.Tensor | None:
         mask is not None and mask.requires_grad,
     )
     if fits:
-        b, heads, rows, e = query.shape
-        return torch.empty((b, rows, heads, e), dtype=query.dtype, device=META).transpose(1, 2)
+        strides = query.stride() if is_dense(query) else dense_strides(query.shape, query.stride())
+        return torch.empty_strided(query.shape, strides, dtype=query.dtype, device=META)
     if attention(tensors, attrs) is None:
         return None
     return torch.empty((*query.shape[:-1], value.shape[-1]), dtype=query.dtype, device=META)

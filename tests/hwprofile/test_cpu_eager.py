@@ -173,6 +173,7 @@ EAGER: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
         Does(lambda x, f: f.weight * x, nn.LayerNorm(6)),
         (2, 3, 6),
     ),
+    "padded by nothing": (Does(lambda x: F.pad(x, (0, 0)) + torch.ones_like(x)), (2, 3)),
     "reflected and repeated": (
         nn.Sequential(nn.ReflectionPad2d(1), nn.ReplicationPad2d(2)),
         (1, 4, 5, 5),
@@ -180,6 +181,14 @@ EAGER: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "transposed convolutions": (
         nn.Sequential(nn.ConvTranspose2d(8, 4, 2, 2), nn.ConvTranspose2d(4, 4, 3, 2, 1, 1)),
         (2, 8, 6, 6),
+    ),
+    "attention whose query lies row by row": (
+        Does(lambda x: F.scaled_dot_product_attention(x, x, x).transpose(1, 2).flatten(2)),
+        (2, 3, 9, 16),
+    ),
+    "integers with numbers": (
+        Does(lambda x: x * (torch.arange(6) + 1)[None] - (x > 0) / 2.0 + (x > 0).cumsum(1)),
+        (3, 6),
     ),
     "a sum over truth values": (
         Does(lambda x: (x > 0).cumsum(1, dtype=torch.float32) * x),
