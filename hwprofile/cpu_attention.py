@@ -2,7 +2,8 @@
 
 One call where its kernel serves the operands (`hwprofile.strides.fits_fused_attention`). Otherwise
 query and key are scaled, multiplied, biased, and normalised with the passes that guard against rows
-without any key; batched products copy operands whose leading dimensions have no single stride.
+without any key; batched products copy operands whose leading dimensions have no single stride. Of
+16 bits it is computed in 32, with casts of what it reads and makes.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ def _in_parts(
 ) -> Iterator[Kernel]:
     square, rows = (*query.shape[:-1], key.shape[-2]), (*query.shape[:-1], 1)
     elements, causal = math.prod(square), bool(call.attrs.get("is_causal"))
+    narrow = passes.float_bytes == 2
+    for shape, _, _ in (query, key, value)[: 3 * narrow]:
+        yield passes.copy(call, shape)
     scaled = math.prod(query.shape)
     yield passes.part(call, "mul", scaled, scaled, shape=query.shape)
     if causal:
@@ -60,12 +64,19 @@ def _in_parts(
         if not merges(shape[:-2], dense_strides(shape, strides)[:-2]):
             yield passes.copy(call, shape)
     yield passes.product(call, query.shape, key.shape[-2])
+    for mask in call.operands[3:]:
+        if narrow:
+            yield passes.copy(call, mask.shape)
     if causal or len(call.operands) > 3:
         yield passes.part(call, "add", elements, elements, shape=square)
     for op in ("softmax", "eq"):
         yield passes.part(call, op, elements, elements, shape=square)
     yield passes.part(call, "all", elements, math.prod(rows), shape=square)
     yield passes.part(call, "where", elements, elements, shape=rows)
+    if narrow:
+        yield passes.copy(call, square)
     if not merges(value.shape[:-2], value.strides[:-2]):
         yield passes.copy(call, value.shape)
     yield passes.product(call, square, value.shape[-1])
+    if narrow:
+        yield passes.copy(call, call.output_shapes[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 
 import pytest
 import torch
@@ -284,6 +285,15 @@ def test_16_bits_cast_means_and_may_take_groups_apart() -> None:
     found = by_rule(module, image, scheme="bf16")
     assert found == by_torch(module, image)
     assert sum(n for (op, _), n in found.items() if op in ("copy", "sum", "div")) == 5
+
+
+@pytest.mark.parametrize("name", [name for name in EAGER if "attention" in name])
+def test_attention_of_16_bits_is_cast_where_it_is_taken_apart(name: str) -> None:
+    module, shape = EAGER[name]
+    image = torch.randn(shape).bfloat16()
+    # A copy, as the module is used in 32 bits too.
+    narrow = deepcopy(module).eval().bfloat16()
+    assert by_rule(narrow, image, scheme="bf16") == by_torch(narrow, image)
 
 
 def test_an_embedding_looks_up_rows() -> None:
