@@ -64,20 +64,28 @@ class Calibration:
         return Estimate(value=value, low=value * low, high=value * high)
 
 
-def calibrate(parts: Sequence[Mapping[str, float]], measured: Sequence[float]) -> Calibration:
+def calibrate(
+    parts: Sequence[Mapping[str, float]],
+    measured: Sequence[float],
+    names: Sequence[str] | None = None,
+) -> Calibration:
     """The calibration that measured networks give.
 
     Args:
-        parts: for each network the priced ms of each kind of kernel, and of `HOST`, if it has any.
-        measured: its measured latency, in ms.
+        parts: for each measurement the priced ms of each kind of kernel in the network, and of
+            `HOST`, if it has any.
+        measured: the measured latency, in ms.
+        names: which network it is of; measurements of one are left out together. By default each
+            is of another.
 
     Raises:
         CalibrationError: fewer than `LEAST` networks, or a latency that is no time above 0.
     """
-    if len(parts) != len(measured) or len(parts) < LEAST:
+    names = names or [str(i) for i in range(len(parts))]
+    networks = len(set(names))
+    if not len(parts) == len(measured) == len(names) or networks < LEAST:
         raise CalibrationError(
-            f"a calibration needs at least {LEAST} networks, each with its latency; got "
-            f"{len(parts)}"
+            f"a calibration needs at least {LEAST} networks, each with its latency; got {networks}"
         )
     for time in measured:
         if not math.isfinite(time) or time <= 0:
@@ -89,7 +97,8 @@ def calibrate(parts: Sequence[Mapping[str, float]], measured: Sequence[float]) -
     host = np.array([kind == HOST for kind in kinds])
     logs = np.log(np.asarray(measured, dtype=float))
     before = np.log(_totals(sums, host)) - logs
-    left_out = {loose: _left_out(sums, host, logs, loose) for loose in _LOOSENESS}
+    apart = [np.array([name == one for name in names]) for one in dict.fromkeys(names)]
+    left_out = {loose: _left_out(sums, host, logs, apart, loose) for loose in _LOOSENESS}
     loose = min(left_out, key=lambda one: float(np.mean(left_out[one] ** 2)))
     own, factors = _fit(sums, host, logs, loose)
     low, high = _ends(-left_out[loose])
@@ -98,7 +107,7 @@ def calibrate(parts: Sequence[Mapping[str, float]], measured: Sequence[float]) -
         other=math.exp(own),
         low=low,
         high=high,
-        networks=len(parts),
+        networks=networks,
         error_before=float(np.median(np.abs(np.expm1(before)))),
         error_after=float(np.median(np.abs(np.expm1(left_out[loose])))),
     )
@@ -173,14 +182,19 @@ def _fit(sums: Array, host: NDArray[np.bool_], logs: Array, loose: float) -> tup
     return float(found[0]), found[0] + loose * found[1:]
 
 
-def _left_out(sums: Array, host: NDArray[np.bool_], logs: Array, loose: float) -> Array:
-    """log(price / measured) of each network, by a fit to all others."""
-    errors = []
-    for index in range(len(logs)):
-        kept = np.arange(len(logs)) != index
-        _, factors = _fit(sums[kept], host, logs[kept], loose)
-        errors.append(np.log(_totals(sums[[index]], host, factors))[0] - logs[index])
-    return np.array(errors)
+def _left_out(
+    sums: Array,
+    host: NDArray[np.bool_],
+    logs: Array,
+    apart: Sequence[NDArray[np.bool_]],
+    loose: float,
+) -> Array:
+    """log(price / measured) of each measurement, by a fit to those of other networks."""
+    errors = np.empty(len(logs))
+    for own in apart:
+        _, factors = _fit(sums[~own], host, logs[~own], loose)
+        errors[own] = np.log(_totals(sums[own], host, factors)) - logs[own]
+    return errors
 
 
 def _ends(errors: Array) -> tuple[float, float]:

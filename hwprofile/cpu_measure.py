@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import math
 import platform
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from hwprofile.cpu_grid import (
     take_turns,
     work_of,
 )
+from hwprofile.cpu_networks import WholeNetworks
 from hwprofile.cpu_table import (
     CallRow,
     CpuProfile,
@@ -38,7 +38,6 @@ from hwprofile.machine import Machine, clocks_of
 from hwprofile.part_file import Codec, Part, read_part
 from hwprofile.profile_table import ProfileError
 from hwprofile.replay import OneCall, Replay, as_json, from_json, replay_of
-from hwprofile.usual_networks import SIDE, usual_networks
 
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 """Precisions that are measured, by scheme."""
@@ -66,8 +65,9 @@ _MOST_SECONDS = 0.2
 _NEAR = 5
 """Measured calls by which another's time is foreseen."""
 _SEED = 0
-_NETWORK_ROUNDS, _NETWORK_MS = 9, 250.0
-"""Runs of a whole network, and how long they may take together before there are no more."""
+_HEAP_BYTES = 31 << 20
+"""glibc keeps freed memory, instead of giving it to the system page by page and asking for it back,
+once so large a block was freed; in a process with a network's weights it has been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +145,14 @@ def measure_cpu(part: CpuPart, *, seconds: float) -> Iterator[Step]:
         A step behind each batch. The generator may be dropped at any of them.
     """
     pace, until = _Pace(part), 0.0
+    torch.empty(_HEAP_BYTES, dtype=torch.uint8)
     with torch.inference_mode():
         for run, share in SHARES.items():
+            whole = WholeNetworks(part, run, DTYPES[run[1]], until, until + share * seconds)
             until += share * seconds
             ahead = [item for item in part.items[part.done :] if (item.runtime, item.scheme) == run]
             while ahead and part.seconds < until:
+                whole.measure()
                 batch: list[tuple[Item, Replay]] = []
                 faults: list[str] = []
                 start = time.monotonic()
@@ -182,6 +185,7 @@ def measure_cpu(part: CpuPart, *, seconds: float) -> Iterator[Step]:
                 share_done = min(1.0, part.seconds / seconds)
                 yield Step(said=" ".join(run), rows=len(part.rows), share=share_done)
             part.take(len(ahead))
+            whole.measure(last=True)
 
 
 def time_in_rounds(replays: Sequence[Replay], *, rounds: int) -> list[Timing]:
@@ -216,24 +220,6 @@ def _write(sizes: Sequence[int]) -> None:
     held.clear()
 
 
-def measured_networks(scheme: str) -> dict[str, float]:
-    """Median ms of each of `hwprofile.usual_networks` in eager mode, for one image."""
-    dtype, side = DTYPES[scheme], SIDE[scheme]
-    walls: dict[str, list[float]] = {}
-    image = torch.zeros(1, 3, side, side, dtype=dtype)
-    with torch.inference_mode():
-        made = {n: make().eval().to(dtype) for n, make in usual_networks(scheme).items()}
-        for turn in range(1 + _NETWORK_ROUNDS):
-            for name, network in made.items():
-                if sum(walls.get(name, ())) > _NETWORK_MS:
-                    continue
-                start = time.perf_counter_ns()
-                network(image)
-                if turn:  # the first run chooses algorithms
-                    walls.setdefault(name, []).append((time.perf_counter_ns() - start) * 1e-6)
-    return {name: statistics.median(times) for name, times in walls.items()}
-
-
 def finish_cpu(part: CpuPart, out: Path) -> CpuProfile:
     """Write the table of all that was measured, and remove the part file.
 
@@ -248,7 +234,6 @@ def finish_cpu(part: CpuPart, out: Path) -> CpuProfile:
         "clocks_at_end": clocks_of(torch.device("cpu")),
         "seconds": round(part.seconds, 1),
         "faults": part.faults,
-        "networks": {scheme: measured_networks(scheme) for scheme in DTYPES},
     }
     profile = CpuProfile(machine=part.machine, rows=tuple(part.rows), facts=facts)
     write_cpu_profile(profile, out)
@@ -266,6 +251,8 @@ class _Pace:
     def note(self, rows: Sequence[CallRow]) -> None:
         """Learn from measured calls."""
         for row in rows:
+            if row.network is not None:
+                continue
             self._add((row.runtime, row.scheme, *routine(row.call)), row.call, row.timing.min_ms)
 
     def first(self, item: Item, taken_ms: float) -> None:

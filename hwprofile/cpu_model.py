@@ -6,7 +6,7 @@ import hashlib
 import os
 import pickle
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from hwprofile.usual_networks import SIDE, usual_networks
 
 UNMEASURED = Spread.of_pair(1 / 3, 3.0)
 """Of what too few rows or none tell of: it is priced as its family is."""
-_FORMAT = 3
+_FORMAT = 4
 """Part of a cached fit's name: raised when fits or their fields change."""
 _AGREE = 0.15
 """Median error of networks left out, above which they correct nothing."""
@@ -125,28 +125,40 @@ def fit_model(profile: CpuProfile, runtime: Runtime) -> CpuModel:
         rows=counts,
         networks={},
     )
-    if not runtime.fuses:
-        for scheme, times in profile.facts.get("networks", {}).items():
-            found = _calibration(model, scheme, times) if len(times) >= LEAST else None
-            # Networks that say different things of one another would make prices of others worse.
-            if found and found.error_after <= min(found.error_before, _AGREE):
-                model.networks[scheme] = found
+    for scheme in called:
+        found = _calibration(model, scheme, profile)
+        # Networks that say different things of one another would make prices of others worse.
+        if found and found.error_after <= min(found.error_before, _AGREE):
+            model.networks[scheme] = found
     return model
 
 
-def _calibration(model: CpuModel, scheme: str, measured: Mapping[str, float]) -> Calibration:
-    """What the networks that a profile measured whole say of the sums of its prices."""
-    made, side, parts = usual_networks(scheme), SIDE[scheme], []
-    for name in measured:
-        with torch.device("meta"):
-            network = made[name]().eval()
-        record = trace(network, (1, 3, side, side), layout=model.runtime.layout)
-        kernels = launches(record, model.runtime, scheme)
-        sums: dict[str, float] = defaultdict(float)
-        for kernel, time in zip(kernels, model(kernels, scheme).tolist(), strict=True):
-            sums[kernel.op] += time
-        parts.append(sums)
-    return calibrate(parts, list(measured.values()))
+def _calibration(model: CpuModel, scheme: str, profile: CpuProfile) -> Calibration | None:
+    """What the networks that a profile measured whole say of the sums of its prices.
+
+    Each was measured at several moments, so the range knows how the machine changes between them.
+    """
+    runtime, made = model.runtime, usual_networks()
+    parts: dict[str, dict[str, float]] = {}
+    names, times = [], []
+    for row in profile.rows:
+        name, run = row.network, (row.runtime, row.scheme)
+        if name is None or name not in made or run != (runtime.name, scheme):
+            continue
+        if name not in parts:
+            with torch.device("meta"):
+                network = made[name]().eval()
+            record = trace(network, (1, 3, SIDE, SIDE), layout=runtime.layout)
+            kernels = launches(record, runtime, scheme)
+            sums: dict[str, float] = defaultdict(float)
+            for kernel, time in zip(kernels, model(kernels, scheme).tolist(), strict=True):
+                sums[kernel.op] += time
+            parts[name] = sums
+        names.append(name)
+        times.append(row.timing.q50_ms)
+    if len(parts) < LEAST:
+        return None
+    return calibrate([parts[name] for name in names], times, names)
 
 
 def _measured(
@@ -155,7 +167,7 @@ def _measured(
     """Kernels of every measured call of a runtime, and its time in ms."""
     calls, times = [], []
     for row in profile.rows:
-        if (row.runtime, row.scheme) == (runtime.name, scheme):
+        if (row.runtime, row.scheme) == (runtime.name, scheme) and row.network is None:
             kernels = kernels_of(row.call, runtime, scheme)
             if kernels:
                 calls.append(kernels)

@@ -1,7 +1,7 @@
 """Measured calls of this machine's CPU: one Parquet file a machine, torch version and thread count.
 
-A row is one operation as torch dispatched it, or as compiled code calls it, with its time. The
-metadata are those of `hwprofile.profile_table`.
+A row is one operation as torch dispatched it, or as compiled code calls it, or a whole network of
+`hwprofile.usual_networks`, with its time. The metadata are those of `hwprofile.profile_table`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from hwprofile.profile_table import (
 )
 from hwprofile.replay import OneCall, as_json, from_json
 
+_NETWORK = "network."
 _FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     *((name, pa.string()) for name in ("runtime", "scheme", "call")),
     *TIMING_FIELDS,
@@ -40,9 +41,20 @@ class CallRow:
     scheme: str
     """Precision: `fp32` or `bf16`."""
     call: OneCall
-    """What was run."""
+    """What was run; of a whole network, its name behind `network.`."""
     timing: Timing
     """How long it took."""
+
+    @property
+    def network(self) -> str | None:
+        """Name of the network, if it is one."""
+        name = self.call.name
+        return name.removeprefix(_NETWORK) if name.startswith(_NETWORK) else None
+
+
+def network_call(name: str) -> OneCall:
+    """What stands for a whole network in a row."""
+    return OneCall(_NETWORK + name, (), ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

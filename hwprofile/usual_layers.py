@@ -95,6 +95,17 @@ def _convolution(random: Random) -> Drawn:
     return _with_norm(random, convolution, out), (batch, channels, side, side)
 
 
+def _large(random: Random) -> Drawn:
+    """A convolution as the first stages of the widest networks have them."""
+    side = random.choice((28, 56, 56, 112, 112, 224))
+    flops = _log(random, _MOST_FLOPS, 3 * _MOST_FLOPS)
+    equal = math.sqrt(flops / 18) / side  # with as many channels out as in
+    channels = _channels(random, equal / 2, equal * 2)
+    out = max(8, round(equal**2 / channels / 8) * 8)
+    convolution = nn.Conv2d(channels, out, 3, padding=1, bias=random.random() < 0.5)
+    return nn.Sequential(convolution, nn.ReLU(inplace=True)), (1, channels, side, side)
+
+
 def _stem(random: Random) -> Drawn:
     kernel, stride = random.choice(((3, 2), (3, 1), (7, 2), (4, 4), (16, 16), (7, 4), (8, 8)))
     side = random.choice((128, 160, 192, 224, 224, 224, 240, 256))
@@ -312,6 +323,7 @@ def _element(random: Random) -> Drawn:
 _MOST_FLOPS = 1.2e9
 _KINDS: dict[Callable[[Random], Drawn], float] = {
     _convolution: 10.0,
+    _large: 0.8,
     _stem: 1.0,
     _down: 0.7,
     _grouped: 3.0,

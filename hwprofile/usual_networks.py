@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-SIDE = {"fp32": 224, "bf16": 64}
-"""Height and width of the image, by precision: where 16 bits are slow, they are very slow."""
+SIDE = 224
+"""Height and width of the image."""
 
 
 class _Residual(nn.Module):
@@ -137,11 +137,11 @@ def _mlp(width: int) -> nn.Module:
     )
 
 
-def _tokens(side: int, width: int, depth: int, mixer: Callable[[int], nn.Module]) -> nn.Sequential:
+def _tokens(width: int, depth: int, mixer: Callable[[int], nn.Module]) -> nn.Sequential:
     patches = nn.Sequential(nn.Conv2d(3, width, 16, 16), nn.Flatten(2))
     layers: list[nn.Module] = [patches, _Turn()]
     for _ in range(depth):
-        layers += [_Residual(mixer((side // 16) ** 2)), _Residual(_mlp(width))]
+        layers += [_Residual(mixer((SIDE // 16) ** 2)), _Residual(_mlp(width))]
     return nn.Sequential(*layers, nn.LayerNorm(width), nn.Linear(width, 1000))
 
 
@@ -151,9 +151,8 @@ class _Turn(nn.Module):
         return x.transpose(1, 2)
 
 
-def usual_networks(scheme: str) -> Mapping[str, Callable[[], nn.Module]]:
-    """What makes each network, by name, for images of `SIDE[scheme]`."""
-    side = SIDE[scheme]
+def usual_networks() -> Mapping[str, Callable[[], nn.Module]]:
+    """What makes each network, by name, for images of `SIDE`."""
 
     def attention(width: int, heads: int) -> Callable[[int], nn.Module]:
         return lambda tokens: nn.Sequential(nn.LayerNorm(width), _Attention(width, heads))
@@ -178,7 +177,7 @@ def usual_networks(scheme: str) -> Mapping[str, Callable[[], nn.Module]]:
         "convnext": lambda: _stages(40, 4, (80, 160, 320), 2, _convnext),
         "small convnext": lambda: _stages(32, 2, (48, 96, 192), 2, _convnext),
         "plain": lambda: _stages(48, 2, (96, 192, 256), 2, _plain),
-        "attention": lambda: _tokens(side, 192, 6, attention(192, 3)),
-        "wide attention": lambda: _tokens(side, 384, 3, attention(384, 6)),
-        "mixer": lambda: _tokens(side, 256, 5, mixing(256)),
+        "attention": lambda: _tokens(192, 6, attention(192, 3)),
+        "wide attention": lambda: _tokens(384, 3, attention(384, 6)),
+        "mixer": lambda: _tokens(256, 5, mixing(256)),
     }

@@ -18,7 +18,7 @@ import json
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -34,6 +34,7 @@ from hwprofile.meta_build import NoInitialValues
 from hwprofile.runtime import RUNTIMES, launches
 from hwprofile.targets import get_target
 from hwprofile.trace import trace
+from hwprofile.whole import Network, forget_compiled, ready
 from predictors.latency import priced, sums_of
 from searchspace.build import build as build_tree
 from searchspace.sample import sample
@@ -69,7 +70,6 @@ DRAWN = tuple(f"{SPACE}{space}:{number}" for space, numbers in _DRAWS.items() fo
 of 3 to 4,000 million multiply-adds, or the smallest of the first two where there are none."""
 PARTS = {"development": DEVELOPMENT, "held out": HELD_OUT, "spaces": DRAWN}
 RUNS = tuple((r, s) for s in ("fp32", "bf16") for r in ("cpu-eager", "cpu-inductor"))
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SIDE = 224
 _SAMPLES = {"fp32": 12, "bf16": 3}
 """Samples of a model in one run."""
@@ -104,7 +104,7 @@ def predicted(name: str, runtime: str, scheme: str) -> Estimate:
     return sums_of(priced(target, kernels)).total()
 
 
-def forward(name: str, runtime: str, scheme: str) -> Callable[[], Any]:
+def network(name: str, runtime: str, scheme: str) -> Network:
     """One forward pass, ready to be made; compiled where the runtime compiles."""
     torch.manual_seed(0)
     model: nn.Module
@@ -117,27 +117,7 @@ def forward(name: str, runtime: str, scheme: str) -> Callable[[], Any]:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.uniform_(-0.05, 0.05)
-    model = model.eval().to(DTYPES[scheme])
-    image = torch.randn(shape).to(DTYPES[scheme])
-    if RUNTIMES[runtime].fuses:
-        import torch._inductor.config as inductor
-
-        inductor.freezing = True
-        torch._dynamo.reset()
-        compiled = torch.compile(model)
-
-        def run() -> Any:
-            with torch.no_grad():  # weights are frozen where no gradient is asked for
-                return compiled(image)
-
-    else:
-
-        def run() -> Any:
-            with torch.inference_mode():
-                return model(image)
-
-    run()
-    return run
+    return ready(model.eval(), shape, RUNTIMES[runtime], scheme, device=torch.device("cpu"))
 
 
 def created(name: str) -> nn.Module:
@@ -166,14 +146,12 @@ def measure(
     end, rest = time.monotonic() + seconds, pending(found, runs, names)
     while rest and time.monotonic() < end:
         group, rest = rest[:_TOGETHER], rest[_TOGETHER:]
-        passes = {}
+        passes: dict[tuple[str, str, str], Network] = {}
         for key in group:
             if time.monotonic() >= end:
                 break
             try:
-                ready = forward(*key)
-                ready()
-                passes[key] = ready
+                passes[key] = network(*key)
             except Exception as error:  # noqa: BLE001 - foreign code: one model must not stop all
                 yield f"{' '.join(key)} does not run: {str(error).splitlines()[0]}"
         for _ in range(max((_SAMPLES[scheme] for _, _, scheme in passes), default=0)):
@@ -184,7 +162,10 @@ def measure(
                 start = time.perf_counter()
                 run()
                 samples.append((time.perf_counter() - start) * 1e3)
-        yield f"{len(passes)} models measured"
+        count = len(passes)
+        passes.clear()
+        forget_compiled()
+        yield f"{count} models measured"
 
 
 def report(found: dict[str, Any]) -> dict[str, Any]:
@@ -244,7 +225,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/cpu-models.json"))
     parser.add_argument("--seconds", type=float, default=150.0)
     parser.add_argument("--runtime", choices=("cpu-eager", "cpu-inductor"))
-    parser.add_argument("--scheme", choices=tuple(DTYPES))
+    parser.add_argument("--scheme", choices=("fp32", "bf16"))
     parser.add_argument("--part", choices=tuple(PARTS), action="append")
     parser.add_argument("--model", action="append")
     parser.add_argument("--json", action="store_true")
@@ -258,7 +239,8 @@ def main() -> None:
             for runtime, scheme in runs:
                 if RUNTIMES[runtime].fuses:
                     start = time.monotonic()
-                    forward(name, runtime, scheme)
+                    network(name, runtime, scheme)
+                    forget_compiled()
                     console.print(f"{name} {scheme}: {time.monotonic() - start:.0f} s")
         return
     if args.action == "measure":

@@ -56,7 +56,8 @@ def _times(profile: CpuProfile) -> dict[tuple[str, str, str], list[float]]:
     """Medians in ms by operation, runtime and precision, the most frequent operations first."""
     found: dict[tuple[str, str, str], list[float]] = {}
     for row in profile.rows:
-        key = (row.call.name.split(".")[1], row.runtime, row.scheme)
+        name = "whole network" if row.network else row.call.name.split(".")[1]
+        key = (name, row.runtime, row.scheme)
         found.setdefault(key, []).append(row.timing.q50_ms)
     counts: dict[str, int] = {}
     for (op, _, _), times in found.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from collections import Counter
 from dataclasses import replace
 from itertools import islice
 
@@ -12,12 +13,18 @@ import pytest
 import torch
 from torch import nn
 
-from hwprofile import cpu_measure
+from hwprofile import cpu_measure, cpu_networks
 from hwprofile.clock import Timing
 from hwprofile.cpu_grid import calls_of_usual_layers, routine, take_turns, work_of
 from hwprofile.cpu_measure import finish_cpu, measure_cpu, plan_cpu
 from hwprofile.cpu_model import fit_model
-from hwprofile.cpu_table import CallRow, CpuProfile, read_cpu_profile, write_cpu_profile
+from hwprofile.cpu_table import (
+    CallRow,
+    CpuProfile,
+    network_call,
+    read_cpu_profile,
+    write_cpu_profile,
+)
 from hwprofile.cpu_target import cpu_target
 from hwprofile.library_calls import library_call
 from hwprofile.machine import machine_of
@@ -131,7 +138,8 @@ def few_calls(monkeypatch):
         calls = calls_of(block, [torch.empty(1, 3, 9, 9)])
     monkeypatch.setattr(cpu_measure, "calls_of_spaces", lambda **_: calls)
     monkeypatch.setattr(cpu_measure, "calls_of_usual_layers", lambda **_: calls)
-    monkeypatch.setattr(cpu_measure, "usual_networks", lambda scheme: {})
+    tiny = {"one": lambda: nn.Conv2d(3, 8, 3), "two": lambda: nn.Conv2d(3, 4, 5)}
+    monkeypatch.setattr(cpu_networks, "usual_networks", lambda: tiny)
     return calls
 
 
@@ -140,12 +148,14 @@ def test_a_stopped_profile_goes_on_where_it_was(tmp_path, few_calls, monkeypatch
     part = plan_cpu(out, HERE)
     assert len(part.items) == 2 * (3 + 1)  # three calls, one of a library, in two precisions
     (step,) = islice(measure_cpu(part, seconds=60), 1)
-    assert step.rows == 3
+    assert step.rows == 2 + 3  # two networks and three calls
     monkeypatch.setattr(cpu_measure, "calls_of_spaces", None)  # drawn once, then known
     again = plan_cpu(out, HERE)
     assert (again.done, again.rows) == (part.done, part.rows)
-    assert list(measure_cpu(again, seconds=60))[-1].rows == 8
+    assert list(measure_cpu(again, seconds=60))[-1].rows == 8 + 4  # the networks again at last
     profile = finish_cpu(again, out)
+    whole = Counter(row.network for row in profile.rows if row.network)
+    assert whole == {"one": 2, "two": 2}
     assert read_cpu_profile(out, HERE) == profile
     assert {(row.runtime, row.scheme) for row in profile.rows} == set(cpu_measure.SHARES)
     assert list(tmp_path.iterdir()) == [out]
@@ -165,14 +175,27 @@ def test_networks_measured_whole_correct_the_sums(tmp_path, monkeypatch, profile
     monkeypatch.setenv("NAS_CACHE_DIR", str(tmp_path))
     runtime = RUNTIMES["cpu-eager"]
     model, whole = fit_model(profile, runtime), {}
-    for name, make in usual_networks("fp32").items():
+    for name, make in usual_networks().items():
         with torch.device("meta"):
             record = trace(make().eval(), (1, 3, 224, 224), layout=runtime.layout)
         kernels = launches(record, runtime, "fp32")
         whole[name] = 0.8 * float(model(kernels, "fp32").sum())
-    facts = {**profile.facts, "networks": {"fp32": whole}}
-    write_cpu_profile(replace(profile, facts=facts), profile_path(HERE))
+    rows = [
+        CallRow(
+            runtime=runtime.name,
+            scheme="fp32",
+            call=network_call(name),
+            timing=timing(moment * time),
+        )
+        for name, time in whole.items()
+        for moment in (0.9, 1.0, 1.1)
+    ]
+    write_cpu_profile(replace(profile, rows=(*profile.rows, *rows)), profile_path(HERE))
     target = get_target("cpu")
+    found = target.model.networks["fp32"]
+    assert found.networks == len(whole)
+    assert found.low < 0.91, "the range knows how the machine changes"
+    assert found.high > 1.09
     for kernel in kernels[:5]:
         assert target.price(kernel).value == pytest.approx(0.8 * target.alone(kernel).value, 0.02)
     assert "networks measured whole" in target.describe()

@@ -11,22 +11,21 @@ from hwprofile.usual_networks import SIDE, usual_networks
 EAGER = RUNTIMES["cpu-eager"]
 
 
-@pytest.mark.parametrize("name", usual_networks("fp32"))
+@pytest.mark.parametrize("name", usual_networks())
 def test_a_network_runs_and_all_that_it_launches_is_known(name):
-    network = usual_networks("bf16")[name]().eval()
-    side = SIDE["bf16"]
+    network = usual_networks()[name]().eval()
     with torch.inference_mode():
-        assert network(torch.zeros(1, 3, side, side)).shape[-1] == 1000
-    record = trace(network, (1, 3, side, side), layout=EAGER.layout)
+        assert network(torch.zeros(1, 3, SIDE, SIDE)).shape[-1] == 1000
+    record = trace(network, (1, 3, SIDE, SIDE), layout=EAGER.layout)
     assert not any(is_unknown(kernel) for kernel in launches(record, EAGER, "fp32"))
 
 
 def test_networks_differ_in_what_takes_their_work():
     shares = {}
-    for name, make in usual_networks("fp32").items():
+    for name, make in usual_networks().items():
         with torch.device("meta"):
             network = make().eval()
-        record = trace(network, (1, 3, 224, 224), layout=EAGER.layout)
+        record = trace(network, (1, 3, SIDE, SIDE), layout=EAGER.layout)
         kernels = launches(record, EAGER, "fp32")
         total = sum(kernel.flops for kernel in kernels)
         shares[name] = {

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from hwprofile import cpu_measure
+from hwprofile import cpu_measure, cpu_networks
 from hwprofile.cpu_table import read_cpu_profile
 from hwprofile.replay import calls_of
 
@@ -25,7 +25,7 @@ def few_calls(**_):
 def _few_calls(monkeypatch, tmp_path):
     monkeypatch.setattr(cpu_measure, "calls_of_spaces", few_calls)
     monkeypatch.setattr(cpu_measure, "calls_of_usual_layers", few_calls)
-    monkeypatch.setattr(cpu_measure, "usual_networks", lambda scheme: {})
+    monkeypatch.setattr(cpu_networks, "usual_networks", dict)
     monkeypatch.setenv("NAS_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "120")
 
