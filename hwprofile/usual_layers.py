@@ -106,6 +106,15 @@ def _large(random: Random) -> Drawn:
     return nn.Sequential(convolution, nn.ReLU(inplace=True)), (1, channels, side, side)
 
 
+def _whole_image(random: Random) -> Drawn:
+    """A convolution that leaves one position, as the classifiers of VGG have it."""
+    side = random.choice((5, 6, 7, 7, 7, 8))
+    channels = _channels(random, 64, 512)
+    weights = _log(random, 1e6, 22e6)
+    out = max(16, round(weights / (channels * side**2) / 8) * 8)
+    return nn.Conv2d(channels, out, side), (1, channels, side, side)
+
+
 def _stem(random: Random) -> Drawn:
     kernel, stride = random.choice(((3, 2), (3, 1), (7, 2), (4, 4), (16, 16), (7, 4), (8, 8)))
     side = random.choice((128, 160, 192, 224, 224, 224, 240, 256))
@@ -324,6 +333,7 @@ _MOST_FLOPS = 1.2e9
 _KINDS: dict[Callable[[Random], Drawn], float] = {
     _convolution: 10.0,
     _large: 0.8,
+    _whole_image: 0.5,
     _stem: 1.0,
     _down: 0.7,
     _grouped: 3.0,
