@@ -109,6 +109,9 @@ def cpu_inductor_kernels(
         split = with_biases_apart(split, lambda call: call.op != "convolution")
     for kernel in (*copies, *fuse(split, scheme, rules, tell_ops=True)):
         called = not CPU_LIBRARY.isdisjoint(kernel.ops)
+        if "convolution" in kernel.ops and len(kernel.shape) == 4:
+            # What makes its image writes it channels-last, however eager torch would have it.
+            kernel = replace(kernel, layout="nhwc", strided=False)
         yield replace(kernel, joined=True) if generated and not called else kernel
         generated = not called
 

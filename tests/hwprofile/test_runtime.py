@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from hwprofile.fuse import fuse
@@ -139,3 +140,21 @@ def test_names_and_schemes_are_checked() -> None:
         launches(trace(nn.ReLU(), (2, 3)), RUNTIMES["cpu-eager"], "w8a8")
     with pytest.raises(ValueError, match="traced with layout='nchw'; this one was with 'nhwc'"):
         launches(trace(nn.ReLU(), (2, 3)), RUNTIMES["cpu-eager"], "fp32")
+
+
+def test_a_compiled_convolution_reads_channels_last_whatever_eager_torch_leaves() -> None:
+    class Split(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(16, 32, 3, padding=1), nn.Conv2d(16, 24, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.first(x)
+            b, _, h, w = y.shape
+            last: torch.Tensor = self.last(y.reshape(b, 2, 16, h, w).sum(1))
+            return last
+
+    record = trace(Split().eval(), (1, 16, 20, 20), layout="nhwc")
+    found = launches(record, RUNTIMES["cpu-inductor"], "fp32")
+    layouts = [kernel.layout for kernel in found if "convolution" in kernel.ops]
+    assert layouts == ["nhwc", "nhwc"]
