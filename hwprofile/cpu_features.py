@@ -13,9 +13,9 @@ from hwprofile.kernel import Kernel
 Array = NDArray[np.float64]
 Key = tuple[str, ...]
 
-_KINKS = (5e5, 8e6, 3.4e7)
-"""Bytes beyond which a launch is charged more for each, as kinks in a fitted line: sizes of private
-and of shared caches, and of blocks that glibc always asks the system for, page by page."""
+_CACHES = (5e5, 8e6)
+"""Bytes beyond which a launch is charged more for each: sizes of private and of shared caches, as a
+kink in a fitted line needs them."""
 _BY_LAYOUT = frozenset({"conv2d", "depthwise_conv2d", "pool", "convolution", "batch_norm"})
 """Families and operations that other code does where images are channels-last."""
 _LAYOUTS = {"": 0.0, "nchw": 0.0, "nhwc": 1.0}
@@ -37,20 +37,20 @@ def keys(kernel: Kernel) -> Iterator[Key]:
 
 
 def terms(kernels: Sequence[Kernel]) -> Array:
-    """Quantities that a time is a sum of, each times a rate that is not negative: `[kernels, 9]`.
+    """Quantities that a time is a sum of, each times a rate that is not negative: `[kernels, 8]`.
 
-    One launch, operations, bytes read, written and of weights, bytes beyond each kink, and what is
-    unfolded for a convolution or product.
+    One launch, operations, bytes read, written and of weights, bytes beyond either cache, and what
+    is unfolded for a convolution or product.
     """
     rows = []
     for k in kernels:
         moved = k.read_bytes + k.weight_bytes + k.write_bytes
         unfolded = k.m * k.k * k.groups
-        beyond = [max(0.0, moved - size) for size in _KINKS]
+        beyond = [max(0.0, moved - size) for size in _CACHES]
         rows.append(
             [1.0, k.flops, k.read_bytes, k.write_bytes, k.weight_bytes, *beyond, float(unfolded)]
         )
-    return np.array(rows, dtype=float).reshape(-1, 9)
+    return np.array(rows, dtype=float).reshape(-1, 8)
 
 
 def sizes(kernels: Sequence[Kernel]) -> Array:

@@ -7,7 +7,7 @@ import os
 import pickle
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,8 @@ from hwprofile.usual_networks import SIDE, usual_networks
 
 UNMEASURED = Spread.of_pair(1 / 3, 3.0)
 """Of what too few rows or none tell of: it is priced as its family is."""
-_FORMAT = 4
+_EAGER = RUNTIMES["cpu-eager"]
+_FORMAT = 5
 """Part of a cached fit's name: raised when fits or their fields change."""
 _AGREE = 0.15
 """Median error of networks left out, above which they correct nothing."""
@@ -110,7 +111,7 @@ def fit_model(profile: CpuProfile, runtime: Runtime) -> CpuModel:
     for scheme in dict.fromkeys(row.scheme for row in profile.rows):
         calls, times = _measured(profile, scheme, runtime)
         if runtime.fuses:
-            eager[scheme] = Prices.fit(*_measured(profile, scheme, RUNTIMES["cpu-eager"]))
+            eager[scheme] = Prices.fit(*_measured(profile, scheme, _EAGER))
         called[scheme] = Prices.fit(calls, times)
         left_out = called[scheme].left_out
         spreads[scheme] = _spreads(left_out)
@@ -125,11 +126,13 @@ def fit_model(profile: CpuProfile, runtime: Runtime) -> CpuModel:
         rows=counts,
         networks={},
     )
+    eager_model = replace(model, runtime=_EAGER, called=eager) if runtime.fuses else model
     for scheme in called:
-        found = _calibration(model, scheme, profile)
+        found = _calibration(eager_model, scheme, profile)
         # Networks that say different things of one another would make prices of others worse.
         if found and found.error_after <= min(found.error_before, _AGREE):
-            model.networks[scheme] = found
+            # Compiled networks are not measured: they have what all eager ones have in common.
+            model.networks[scheme] = replace(found, factors={}) if runtime.fuses else found
     return model
 
 
