@@ -54,14 +54,12 @@ minutes."""
 _SPACE_SAMPLES, _LAYERS = 2, 900
 _BATCH_CALLS, _BATCH_BYTES = 64, 256 << 20
 """A batch is timed together: its tensors fill more than the caches."""
-_ROUNDS = 6
+_ROUNDS = 8
 _STALLED = 1.6
 """A sample of so many times the least waited for a processor: threads of one call that share one
 wait a slice of several milliseconds, which says nothing of the call."""
 _SLOW_MS = 60.0
 """A call that took longer, all rounds together, has no more of them."""
-_LONG_MS = 10.0
-"""Of a call that takes longer it does not matter whether its code is in the caches."""
 _MOST_SECONDS = 0.2
 """Calls that are expected to take longer are left out: smaller ones of their kind say enough."""
 _NEAR = 5
@@ -191,11 +189,10 @@ def measure_cpu(part: CpuPart, *, seconds: float) -> Iterator[Step]:
 
 
 def time_in_rounds(replays: Sequence[Replay], *, rounds: int) -> list[Timing]:
-    """Time calls in turns: each once a round, the caches as they are within a network.
+    """Time calls in turns: each once a round, its memory as an operation before leaves it.
 
-    The call's code has just run, with other weights. The operation before has just written what
-    the call reads, and the memory that it freed itself is what the call gets for its results: both
-    are in the caches, weights are not.
+    That one has just written what the call reads, and the memory that it freed itself is what the
+    call gets for its results: both are in the caches, weights and code are not.
     """
     walls: list[list[float]] = [[] for _ in replays]
     cpus: list[list[float]] = [[] for _ in replays]
@@ -207,8 +204,6 @@ def time_in_rounds(replays: Sequence[Replay], *, rounds: int) -> list[Timing]:
         for replay, made, wall, cpu in zip(replays, sizes, walls, cpus, strict=True):
             if wall and sum(wall) > _SLOW_MS:
                 continue
-            if not wall or wall[-1] < _LONG_MS:
-                replay.warm()
             _write(made)
             replay.touch()
             start, spent = time.perf_counter_ns(), time.process_time_ns()

@@ -28,7 +28,7 @@ from hwprofile.usual_networks import SIDE, usual_networks
 UNMEASURED = Spread.of_pair(1 / 3, 3.0)
 """Of what too few rows or none tell of: it is priced as its family is."""
 _EAGER = RUNTIMES["cpu-eager"]
-_FORMAT = 5
+_FORMAT = 6
 """Part of a cached fit's name: raised when fits or their fields change."""
 _AGREE = 0.15
 """Median error of networks left out, above which they correct nothing."""

@@ -74,6 +74,8 @@ class Kernel:
     """Sizes of the main tensor read, the batch included."""
     dilation: int = 1
     """Dilation of a convolution or pool."""
+    padding: int = 0
+    """Rows or columns that a convolution or pool adds to each side."""
     joined: bool = False
     """Whether it runs in the function of the kernel before it, and needs no dispatch of its own."""
     strided: bool = False

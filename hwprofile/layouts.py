@@ -18,6 +18,7 @@ class Told(TypedDict):
     layout: str
     shape: Shape
     dilation: int
+    padding: int
     strided: bool
 
 
@@ -39,6 +40,7 @@ def told(call: OpCall, ops: Sequence[str], shape: Shape = ()) -> Told:
         layout=layout_of(shape, strides) if len(shape) == len(strides) else "",
         shape=shape,
         dilation=max(spread(call.attrs.get("dilation", 1), 2)),
+        padding=max(spread(call.attrs.get("padding", 0), 2), default=0),
         strided=is_strided(call),
     )
 

@@ -93,8 +93,6 @@ class Replay:
 
     run: Callable[[], Any]
     """Makes the call."""
-    warm: Callable[[], Any]
-    """Makes it with other weights, so that its code is in the caches and its weights are not."""
     touch: Callable[[], Any]
     """Writes the activations that it reads, as the operation before it in a network does."""
     nbytes: int
@@ -130,14 +128,11 @@ def with_tensors(
             ones = writes and place > 0
             tensors[operand] = _tensor(operand, dtype, generator, ones=ones)
 
-    def bound(tensors: Mapping[Operand, Tensor]) -> Callable[[], Any]:
-        def filled(x: Any) -> Any:
-            return tensors[x] if _is(x) else x
+    def filled(x: Any) -> Any:
+        return tensors[x] if _is(x) else x
 
-        args = _mapped(filled, call.args)
-        return bind(args, **{name: _mapped(filled, value) for name, value in call.kwargs})
-
-    others = {operand: x.clone() if operand.weight else x for operand, x in tensors.items()}
+    args = _mapped(filled, call.args)
+    kwargs = {name: _mapped(filled, value) for name, value in call.kwargs}
     # The memory rather than the tensor, whose elements may share theirs.
     activations = [
         x.as_strided((_span(operand),), (1,))
@@ -149,8 +144,8 @@ def with_tensors(
         for x in activations:
             x.mul_(1.0)
 
-    nbytes = sum(_bytes(operand, dtype) * (1 + operand.weight) for operand in tensors)
-    return Replay(run=bound(tensors), warm=bound(others), touch=touch, nbytes=nbytes)
+    nbytes = sum(_bytes(operand, dtype) for operand in tensors)
+    return Replay(run=bind(args, **kwargs), touch=touch, nbytes=nbytes)
 
 
 def kernels_of(call: OneCall, runtime: Runtime, scheme: str) -> tuple[Kernel, ...]:

@@ -146,7 +146,7 @@ def _grouped(random: Random) -> Drawn:
 
 def _depthwise(random: Random) -> Drawn:
     batch, channels, side = _image(random)
-    kernel = random.choice((3, 3, 3, 3, 5, 5, 7, 7, 9, 11))
+    kernel = random.choice((3, 3, 3, 3, 5, 5, 7, 7, 9, 11, 13))
     stride = random.choice((1, 1, 1, 2))
     convolution = nn.Conv2d(
         channels, channels, kernel, stride, kernel // 2, groups=channels, bias=random.random() < 0.4

@@ -53,8 +53,6 @@ def test_a_replay_computes_what_the_module_does(calls):
     with torch.inference_mode():
         shapes = [replay_of(call, torch.float32).run().shape for call in calls]
         assert shapes[-1] == block(torch.randn(2, 4, 6, 6)).shape
-        once = replay_of(calls[0], torch.float32)
-        assert torch.equal(once.warm(), once.run())  # with other weights, of the same values
         half = replay_of(calls[0], torch.bfloat16).run()
     assert half.dtype == torch.bfloat16
 

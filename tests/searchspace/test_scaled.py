@@ -41,7 +41,7 @@ def test_a_published_network_at_factors_of_one_is_itself(name):
     assert scaled(grammar, root, Factors()).root == root
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(
     space=st.sampled_from(["conv_large_kernel", "conv_resnet", "hybrid", "mobile", "vit"]),
     seed=st.integers(0, 10**6),
