@@ -151,7 +151,10 @@ def measure_cpu(part: CpuPart, *, seconds: float) -> Iterator[Step]:
             whole = WholeNetworks(part, run, DTYPES[run[1]], until, until + share * seconds)
             until += share * seconds
             ahead = [item for item in part.items[part.done :] if (item.runtime, item.scheme) == run]
-            while ahead and part.seconds < until:
+            calls = (row for row in part.rows if row.network is None)
+            begun = any((row.runtime, row.scheme) == run for row in calls)
+            while ahead and (part.seconds < until or not begun):
+                begun = True  # without a call of its own a run could not be priced
                 whole.measure()
                 batch: list[tuple[Item, Replay]] = []
                 faults: list[str] = []

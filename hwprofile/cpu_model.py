@@ -19,6 +19,7 @@ from hwprofile.cpu_fit import Prices
 from hwprofile.cpu_fused import fused_prices
 from hwprofile.cpu_table import CpuProfile
 from hwprofile.kernel import Kernel
+from hwprofile.profile_table import ProfileError
 from hwprofile.replay import kernels_of
 from hwprofile.runtime import RUNTIMES, Runtime, launches
 from hwprofile.spread import Spread
@@ -104,12 +105,17 @@ def fit_model(profile: CpuProfile, runtime: Runtime) -> CpuModel:
     """Fit the rows of one runtime.
 
     What inductor calls as eager torch does was measured there alone and is fitted with its own.
+
+    Raises:
+        ProfileError: the profile has no call of the runtime.
     """
     called: dict[str, Prices] = {}
     eager: dict[str, Prices] = {}
     spreads, errors, counts = {}, {}, {}
     for scheme in dict.fromkeys(row.scheme for row in profile.rows):
         calls, times = _measured(profile, scheme, runtime)
+        if not calls:
+            continue
         if runtime.fuses:
             eager[scheme] = Prices.fit(*_measured(profile, scheme, _EAGER))
         called[scheme] = Prices.fit(calls, times)
@@ -117,6 +123,11 @@ def fit_model(profile: CpuProfile, runtime: Runtime) -> CpuModel:
         spreads[scheme] = _spreads(left_out)
         errors[scheme] = float(np.median([abs(np.expm1(-log)) for _, log in left_out]))
         counts[scheme] = len(calls)
+    if not called:
+        raise ProfileError(
+            f"a profile needs calls of {runtime.name}; this one has none: measure again by "
+            "nas profile --target cpu --yes"
+        )
     model = CpuModel(
         runtime=runtime,
         called=called,

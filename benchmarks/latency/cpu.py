@@ -2,13 +2,14 @@
 
     nas profile --target cpu --yes
     python -m benchmarks.latency.cpu compile   # once: what torch.compile generates is kept on disk
-    python -m benchmarks.latency.cpu measure --seconds 150   # again until nothing is left
+    python -m benchmarks.latency.cpu measure --seconds 600   # again at other moments
     python -m benchmarks.latency.cpu report [--json]
 
 No constant of the estimator is fitted to any of these models. Families in `DEVELOPMENT` were looked
 at while it was written; those in `HELD_OUT` were named before and only judged. Models have random
-weights, batch 1, at 224 x 224. Samples of all models of a run are taken in turns, and those of
-several runs are put together, so that a slow minute of a shared machine meets all of them.
+weights, batch 1, at 224 x 224. Every run of `measure` is a moment: it takes samples of each model,
+one model after the other. What counts is the median of the moments' medians. `spread` is the
+slowest moment over the fastest, less one: on a shared machine no price can be near all of them.
 """
 
 from __future__ import annotations
@@ -72,9 +73,11 @@ PARTS = {"development": DEVELOPMENT, "held out": HELD_OUT, "spaces": DRAWN}
 RUNS = tuple((r, s) for s in ("fp32", "bf16") for r in ("cpu-eager", "cpu-inductor"))
 SIDE = 224
 _SAMPLES = {"fp32": 12, "bf16": 3}
-"""Samples of a model in one run."""
-_TOGETHER = 6
-"""Models in memory at a time, whose samples are taken in turns."""
+"""Samples of a model at one moment."""
+_MOST_SECONDS = 8.0
+"""How long a model is sampled; the slowest have fewer samples."""
+Found = dict[str, list[list[float]]]
+"""Samples in ms by moment, by model, runtime and precision."""
 
 
 def record(name: str, runtime: str) -> Any:
@@ -132,7 +135,7 @@ def created(name: str) -> nn.Module:
 
 
 def pending(
-    found: dict[str, Any], runs: list[tuple[str, str]], names: Sequence[str]
+    found: Found, runs: list[tuple[str, str]], names: Sequence[str]
 ) -> list[tuple[str, str, str]]:
     """What is to be measured, least measured first."""
     asked = [(name, *run) for run in runs for name in names]
@@ -140,35 +143,31 @@ def pending(
 
 
 def measure(
-    found: dict[str, Any], runs: list[tuple[str, str]], names: Sequence[str], seconds: float
+    found: Found, runs: list[tuple[str, str]], names: Sequence[str], seconds: float
 ) -> Iterator[str]:
-    """Add samples, model by model in turns, until the time is up."""
-    end, rest = time.monotonic() + seconds, pending(found, runs, names)
-    while rest and time.monotonic() < end:
-        group, rest = rest[:_TOGETHER], rest[_TOGETHER:]
-        passes: dict[tuple[str, str, str], Network] = {}
-        for key in group:
-            if time.monotonic() >= end:
-                break
-            try:
-                passes[key] = network(*key)
-            except Exception as error:  # noqa: BLE001 - foreign code: one model must not stop all
-                yield f"{' '.join(key)} does not run: {str(error).splitlines()[0]}"
-        for _ in range(max((_SAMPLES[scheme] for _, _, scheme in passes), default=0)):
-            for key, run in passes.items():
-                samples = found.setdefault(" ".join(key), [])
-                if time.monotonic() >= end or len(samples) >= 6 * _SAMPLES[key[2]]:
-                    continue
-                start = time.perf_counter()
-                run()
-                samples.append((time.perf_counter() - start) * 1e3)
-        count = len(passes)
-        passes.clear()
+    """Measure one model after the other, each at most once, until the time is up."""
+    end = time.monotonic() + seconds
+    for key in pending(found, runs, names):
+        if time.monotonic() >= end:
+            return
+        name = " ".join(key)
+        try:
+            run = network(*key)
+        except Exception as error:  # noqa: BLE001 - foreign code: one model must not stop all
+            yield f"{name} does not run: {str(error).splitlines()[0]}"
+            continue
+        samples: list[float] = []
+        while len(samples) < _SAMPLES[key[2]] and sum(samples) < _MOST_SECONDS * 1e3:
+            start = time.perf_counter()
+            run()
+            samples.append((time.perf_counter() - start) * 1e3)
+        found.setdefault(name, []).append(samples)
+        del run
         forget_compiled()
-        yield f"{count} models measured"
+        yield f"{name}: {statistics.median(samples):.1f} ms"
 
 
-def report(found: dict[str, Any]) -> dict[str, Any]:
+def report(found: Found) -> dict[str, Any]:
     """Errors by runtime, precision and part, and every model's figures."""
     from scipy.stats import kendalltau
 
@@ -177,19 +176,21 @@ def report(found: dict[str, Any]) -> dict[str, Any]:
         for part, names in PARTS.items():
             mine = []
             for name in names:
-                samples = found.get(f"{name} {runtime} {scheme}")
-                if not samples:
+                moments = [
+                    statistics.median(x) for x in found.get(f"{name} {runtime} {scheme}", ())
+                ]
+                if not moments:
                     continue
-                price, taken = predicted(name, runtime, scheme), statistics.median(samples)
+                price, taken = predicted(name, runtime, scheme), statistics.median(moments)
                 mine.append(
                     {
                         "model": name,
                         "runtime": runtime,
                         "scheme": scheme,
                         "part": part,
-                        "samples": len(samples),
+                        "moments": len(moments),
                         "measured_ms": taken,
-                        "least_ms": min(samples),
+                        "spread": max(moments) / min(moments) - 1,
                         "predicted_ms": price.value,
                         "low_ms": price.low,
                         "high_ms": price.high,
@@ -206,6 +207,7 @@ def report(found: dict[str, Any]) -> dict[str, Any]:
                     "scheme": scheme,
                     "part": part,
                     "models": len(mine),
+                    "spread": statistics.median(row["spread"] for row in mine),
                     "median_error": statistics.median(errors),
                     "within_15": sum(error <= 0.15 for error in errors) / len(errors),
                     "kendall_tau": float(kendalltau(*pairs).statistic),

@@ -199,3 +199,16 @@ def test_networks_measured_whole_correct_the_sums(tmp_path, monkeypatch, profile
     for kernel in kernels[:5]:
         assert target.price(kernel).value == pytest.approx(0.8 * target.alone(kernel).value, 0.02)
     assert "networks measured whole" in target.describe()
+
+
+def test_every_run_has_calls_however_short_the_time(tmp_path, few_calls):
+    part = plan_cpu(tmp_path / "cpu.parquet", HERE)
+    list(measure_cpu(part, seconds=1e-6))
+    measured = {(row.runtime, row.scheme) for row in part.rows if row.network is None}
+    assert measured == set(cpu_measure.SHARES)
+
+
+def test_a_profile_without_calls_of_the_runtime_is_refused(profile):
+    eager = tuple(row for row in profile.rows if row.runtime == "cpu-eager")
+    with pytest.raises(ProfileError, match="needs calls of cpu-inductor; this one has none"):
+        fit_model(replace(profile, rows=eager), RUNTIMES["cpu-inductor"])
