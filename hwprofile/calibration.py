@@ -1,7 +1,8 @@
 """Corrects a target by latencies of whole networks measured there: twenty are enough to help.
 
 Every kind of kernel gets one factor, all of them near one factor of the device, and how near is
-chosen by leaving each network out in turn. The networks' errors when left out make the range.
+chosen by leaving each network out in turn; where no factors do better than none, there are none.
+The networks' errors when left out make the range.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ LEAST = 3
 """Networks that a calibration needs at least."""
 _LOOSENESS = (0.0, 0.05, 0.1, 0.2, 0.4)
 """How far factors of kinds may lie from the device's, as standard deviations of their logarithms:
-what is tried."""
+what is tried, beside no correction at all."""
 _NOISE = 0.05
 """Standard deviation of log(measured) that a factor should not explain."""
 
@@ -98,10 +99,14 @@ def calibrate(
     logs = np.log(np.asarray(measured, dtype=float))
     before = np.log(_totals(sums, host)) - logs
     apart = [np.array([name == one for name in names]) for one in dict.fromkeys(names)]
-    left_out = {loose: _left_out(sums, host, logs, apart, loose) for loose in _LOOSENESS}
-    loose = min(left_out, key=lambda one: float(np.mean(left_out[one] ** 2)))
-    own, factors = _fit(sums, host, logs, loose)
-    low, high = _ends(-left_out[loose])
+    errors: dict[float | None, Array] = {None: before}
+    for loose in _LOOSENESS:
+        errors[loose] = _left_out(sums, host, logs, apart, loose)
+    best = min(errors, key=lambda one: float(np.mean(errors[one] ** 2)))
+    own, factors = 0.0, np.zeros(len(kinds))
+    if best is not None:
+        own, factors = _fit(sums, host, logs, best)
+    low, high = _ends(-errors[best])
     return Calibration(
         factors=dict(zip(kinds, map(float, np.exp(factors)), strict=True)),
         other=math.exp(own),
@@ -109,7 +114,7 @@ def calibrate(
         high=high,
         networks=networks,
         error_before=float(np.median(np.abs(np.expm1(before)))),
-        error_after=float(np.median(np.abs(np.expm1(left_out[loose])))),
+        error_after=float(np.median(np.abs(np.expm1(errors[best])))),
     )
 
 

@@ -29,10 +29,10 @@ from hwprofile.usual_networks import SIDE, usual_networks
 UNMEASURED = Spread.of_pair(1 / 3, 3.0)
 """Of what too few rows or none tell of: it is priced as its family is."""
 _EAGER = RUNTIMES["cpu-eager"]
-_FORMAT = 6
+_ANY = "any"
+"""Stands for all kinds of kernel."""
+_FORMAT = 8
 """Part of a cached fit's name: raised when fits or their fields change."""
-_AGREE = 0.15
-"""Median error of networks left out, above which they correct nothing."""
 _LEAST_ROWS = 40
 """Rows that a family needs for a range of its own."""
 
@@ -137,20 +137,26 @@ def fit_model(profile: CpuProfile, runtime: Runtime) -> CpuModel:
         rows=counts,
         networks={},
     )
+    # Compiled networks are not measured: they get what all eager ones have in common.
     eager_model = replace(model, runtime=_EAGER, called=eager) if runtime.fuses else model
     for scheme in called:
-        found = _calibration(eager_model, scheme, profile)
-        # Networks that say different things of one another would make prices of others worse.
-        if found and found.error_after <= min(found.error_before, _AGREE):
-            # Compiled networks are not measured: they have what all eager ones have in common.
-            model.networks[scheme] = replace(found, factors={}) if runtime.fuses else found
+        if found := _calibration(eager_model, scheme, profile, by_kind=not runtime.fuses):
+            model.networks[scheme] = found
     return model
 
 
-def _calibration(model: CpuModel, scheme: str, profile: CpuProfile) -> Calibration | None:
+def _calibration(
+    model: CpuModel, scheme: str, profile: CpuProfile, *, by_kind: bool
+) -> Calibration | None:
     """What the networks that a profile measured whole say of the sums of its prices.
 
     Each was measured at several moments, so the range knows how the machine changes between them.
+
+    Args:
+        model: of eager calls.
+        scheme: of the networks.
+        profile: what was measured.
+        by_kind: whether each kind of kernel has a factor of its own.
     """
     runtime, made = model.runtime, usual_networks()
     parts: dict[str, dict[str, float]] = {}
@@ -166,13 +172,14 @@ def _calibration(model: CpuModel, scheme: str, profile: CpuProfile) -> Calibrati
             kernels = launches(record, runtime, scheme)
             sums: dict[str, float] = defaultdict(float)
             for kernel, time in zip(kernels, model(kernels, scheme).tolist(), strict=True):
-                sums[kernel.op] += time
+                sums[kernel.op if by_kind else _ANY] += time
             parts[name] = sums
         names.append(name)
         times.append(row.timing.q50_ms)
     if len(parts) < LEAST:
         return None
-    return calibrate([parts[name] for name in names], times, names)
+    found = calibrate([parts[name] for name in names], times, names)
+    return found if by_kind else replace(found, factors={}, other=found.factor(_ANY))
 
 
 def _measured(

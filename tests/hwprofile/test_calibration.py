@@ -75,3 +75,23 @@ def test_times_that_are_none_are_refused(time):
 def test_two_networks_are_too_few():
     with pytest.raises(CalibrationError, match=r"at least 3 networks.*got 2"):
         calibrate([{"gemm": 1.0}] * 2, [1.0, 1.0])
+
+
+def test_networks_that_no_factor_helps_change_nothing_but_the_range():
+    parts = [{"gemm": 1.0}] * 20
+    times = [1.3, 1 / 1.3] * 10
+    found = calibrate(parts, times)
+    assert found.factor("gemm") == found.other == 1.0
+    assert found.low == pytest.approx(1 / 1.3, rel=1e-6)
+    assert found.high == pytest.approx(1.3, rel=1e-6)
+
+
+def test_measurements_of_one_network_are_left_out_together():
+    parts = [{"gemm": 1.0}, {"gemm": 1.0}, {"gemm": 1.0}]
+    times = [2.0, 2.0, 4.0]
+    apart = calibrate(parts * 3, times * 3, ["a", "b", "c"] * 3)
+    assert apart.networks == 3
+    # Were a network known by its other measurements, its error would be smaller than its own.
+    assert apart.error_after == pytest.approx(calibrate(parts, times).error_after, rel=0.2)
+    with pytest.raises(CalibrationError, match="at least 3 networks, each with its latency; got 2"):
+        calibrate(parts * 2, times * 2, ["a", "b"] * 3)
