@@ -97,7 +97,7 @@ class Prices:
 
         Args:
             calls: the kernels that each call launches; one with several tells the time of its
-                largest, once the others are priced.
+                largest, of which it may launch many, once the others are priced.
             times_ms: of each.
         """
         self = cls()
@@ -110,7 +110,8 @@ class Prices:
             mains, rests = zip(*(_split(calls[i]) for i in several), strict=True)
             whole = np.array([times_ms[i] for i in several])
             others = np.array([self(rest).sum() for rest in rests])
-            left = np.maximum(whole - others, 0.3 * whole)
+            equal = np.array([len(calls[i]) for i in several]) - [len(rest) for rest in rests]
+            left = np.maximum(whole - others, 0.3 * whole) / equal
             self._fit([*kernels, *mains], np.concatenate([times, left]))
         return self
 
@@ -195,10 +196,9 @@ def _without_outliers(logs: Array, rows: list[int]) -> list[int]:
 
 
 def _split(kernels: tuple[Kernel, ...]) -> tuple[Kernel, tuple[Kernel, ...]]:
-    """The largest of several kernels, and the rest."""
-    weight = [k.flops + k.read_bytes + k.write_bytes + k.weight_bytes for k in kernels]
-    main = weight.index(max(weight))
-    return kernels[main], kernels[:main] + kernels[main + 1 :]
+    """The largest of several kernels, and those that are not equal to it."""
+    main = max(kernels, key=lambda k: k.flops + k.read_bytes + k.write_bytes + k.weight_bytes)
+    return main, tuple(kernel for kernel in kernels if kernel != main)
 
 
 def _grouped(keys: Sequence[Kind]) -> dict[Kind, list[int]]:

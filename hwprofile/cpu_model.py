@@ -31,7 +31,7 @@ UNMEASURED = Spread.of_pair(1 / 3, 3.0)
 _EAGER = RUNTIMES["cpu-eager"]
 _ANY = "any"
 """Stands for all kinds of kernel."""
-_FORMAT = 8
+_FORMAT = 9
 """Part of a cached fit's name: raised when fits or their fields change."""
 _LEAST_ROWS = 40
 """Rows that a family needs for a range of its own."""

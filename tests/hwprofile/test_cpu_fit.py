@@ -97,3 +97,14 @@ def test_a_call_of_several_kernels_tells_of_the_largest():
     times = [law(copy) for copy in copies] + [law(copies[0]) + law(kernel) for kernel in products]
     fitted = Prices.fit(calls, times)
     assert np.median(errors(fitted, products)) < 0.1
+
+
+def test_a_call_that_launches_a_kernel_many_times_tells_the_time_of_one():
+    kernels = drawn(120, 5)
+    several = [(kernel,) * 50 for kernel in kernels[:60]]
+    times = [sum(map(law, call)) for call in several]
+    prices = Prices.fit(
+        [*((kernel,) for kernel in kernels[60:]), *several],
+        [*map(law, kernels[60:]), *times],
+    )
+    assert np.median(errors(prices, kernels)) < 0.05
