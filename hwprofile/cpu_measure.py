@@ -38,9 +38,8 @@ from hwprofile.machine import Machine, clocks_of
 from hwprofile.part_file import Codec, Part, read_part
 from hwprofile.profile_table import ProfileError
 from hwprofile.replay import OneCall, Replay, as_json, from_json, replay_of
+from hwprofile.whole import DTYPES
 
-DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
-"""Precisions that are measured, by scheme."""
 SHARES: dict[tuple[str, str], float] = {
     ("cpu-eager", "fp32"): 0.4,
     ("cpu-inductor", "fp32"): 0.2,
@@ -156,28 +155,8 @@ def measure_cpu(part: CpuPart, *, seconds: float) -> Iterator[Step]:
             while ahead and (part.seconds < until or not begun):
                 begun = True  # without a call of its own a run could not be priced
                 whole.measure()
-                batch: list[tuple[Item, Replay]] = []
-                faults: list[str] = []
                 start = time.monotonic()
-                held = 0
-                while ahead and len(batch) < _BATCH_CALLS and held < _BATCH_BYTES:
-                    item = ahead.pop(0)
-                    part.take()
-                    if pace.slow(item):
-                        continue
-                    try:
-                        make = library_replay if item.runtime == "cpu-inductor" else replay_of
-                        replay = make(item.call, DTYPES[item.scheme], _SEED)
-                        first = time.monotonic()
-                        replay.run()
-                        pace.first(item, (time.monotonic() - first) * 1e3)
-                    except RuntimeError as error:
-                        # A call that a machine does not run must not cost the others.
-                        said = str(error).splitlines()[0]
-                        faults.append(f"{item.scheme} {item.call.name}: {said}")
-                        continue
-                    held += replay.nbytes
-                    batch.append((item, replay))
+                batch, faults = _next_batch(part, ahead, pace)
                 timings = time_in_rounds([replay for _, replay in batch], rounds=_ROUNDS)
                 rows = [
                     CallRow(runtime=item.runtime, scheme=item.scheme, call=item.call, timing=timing)
@@ -189,6 +168,34 @@ def measure_cpu(part: CpuPart, *, seconds: float) -> Iterator[Step]:
                 yield Step(said=" ".join(run), rows=len(part.rows), share=share_done)
             part.take(len(ahead))
             whole.measure(last=True)
+
+
+def _next_batch(
+    part: CpuPart, ahead: list[Item], pace: _Pace
+) -> tuple[list[tuple[Item, Replay]], list[str]]:
+    """Take calls that are timed together, each run once; and what could not be run, and why."""
+    batch: list[tuple[Item, Replay]] = []
+    faults: list[str] = []
+    held = 0
+    while ahead and len(batch) < _BATCH_CALLS and held < _BATCH_BYTES:
+        item = ahead.pop(0)
+        part.take()
+        if pace.slow(item):
+            continue
+        try:
+            make = library_replay if item.runtime == "cpu-inductor" else replay_of
+            replay = make(item.call, DTYPES[item.scheme], _SEED)
+            first = time.monotonic()
+            replay.run()
+            pace.first(item, (time.monotonic() - first) * 1e3)
+        except RuntimeError as error:
+            # A call that a machine does not run must not cost the others.
+            said = str(error).splitlines()[0]
+            faults.append(f"{item.scheme} {item.call.name}: {said}")
+            continue
+        held += replay.nbytes
+        batch.append((item, replay))
+    return batch, faults
 
 
 def time_in_rounds(replays: Sequence[Replay], *, rounds: int) -> list[Timing]:

@@ -114,10 +114,11 @@ def fit_model(profile: CpuProfile, runtime: Runtime) -> CpuModel:
     spreads, errors, counts = {}, {}, {}
     for scheme in dict.fromkeys(row.scheme for row in profile.rows):
         calls, times = _measured(profile, scheme, runtime)
-        if not calls:
+        needed = _measured(profile, scheme, _EAGER) if runtime.fuses else (calls, times)
+        if not calls or not needed[0]:
             continue
         if runtime.fuses:
-            eager[scheme] = Prices.fit(*_measured(profile, scheme, _EAGER))
+            eager[scheme] = Prices.fit(*needed)
         called[scheme] = Prices.fit(calls, times)
         left_out = called[scheme].left_out
         spreads[scheme] = _spreads(left_out)
@@ -125,7 +126,8 @@ def fit_model(profile: CpuProfile, runtime: Runtime) -> CpuModel:
         counts[scheme] = len(calls)
     if not called:
         raise ProfileError(
-            f"a profile needs calls of {runtime.name}; this one has none: measure again by "
+            f"a profile needs calls of {runtime.name}{' and of cpu-eager' * runtime.fuses}; this "
+            "one has none: measure again by "
             "nas profile --target cpu --yes"
         )
     model = CpuModel(

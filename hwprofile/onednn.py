@@ -8,6 +8,9 @@ from functools import cache
 
 import torch
 
+_BATCH, _ELEMENTS = 16, 20480
+"""Batch below which torch keeps filters of one tap, and elements up to which it keeps an image."""
+
 
 @cache
 def served(scheme: str) -> bool:
@@ -50,6 +53,3 @@ def convolves(
     if one_tap and torch.get_num_threads() == 1:
         return False
     return groups > 1 or min(plane) > 3 or image[0] > 1 or math.prod(image[:4]) > _ELEMENTS
-
-
-_BATCH, _ELEMENTS = 16, 20480

@@ -9,23 +9,13 @@ from copy import deepcopy
 
 import pytest
 import torch
+from does import Does
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hwprofile.observed import ran
 from hwprofile.runtime import RUNTIMES, launches
 from hwprofile.trace import trace
-
-
-class Does(nn.Module):
-    """Runs layers as a function says."""
-
-    def __init__(self, forward: Callable[..., Tensor], *layers: nn.Module) -> None:
-        super().__init__()
-        self.does, self.layers = forward, nn.ModuleList(layers)
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.does(*inputs, *self.layers)
 
 
 def by_rule(module: nn.Module, *inputs: Tensor, scheme: str = "fp32") -> Counter[tuple[str, int]]:

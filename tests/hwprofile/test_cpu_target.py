@@ -210,5 +210,12 @@ def test_every_run_has_calls_however_short_the_time(tmp_path, few_calls):
 
 def test_a_profile_without_calls_of_the_runtime_is_refused(profile):
     eager = tuple(row for row in profile.rows if row.runtime == "cpu-eager")
-    with pytest.raises(ProfileError, match="needs calls of cpu-inductor; this one has none"):
+    compiled = tuple(row for row in profile.rows if row.runtime == "cpu-inductor")
+    with pytest.raises(ProfileError, match="needs calls of cpu-eager; this one has none"):
+        fit_model(replace(profile, rows=compiled), RUNTIMES["cpu-eager"])
+    with pytest.raises(ProfileError, match="calls of cpu-inductor and of cpu-eager"):
+        fit_model(replace(profile, rows=compiled), RUNTIMES["cpu-inductor"])
+    with pytest.raises(
+        ProfileError, match="calls of cpu-inductor and of cpu-eager; this one has none"
+    ):
         fit_model(replace(profile, rows=eager), RUNTIMES["cpu-inductor"])

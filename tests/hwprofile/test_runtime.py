@@ -1,29 +1,16 @@
-"""Runtimes: what each launches, and that eager rules are what torch's profiler lists."""
+"""Runtimes: what each launches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-import torch
-from torch import Tensor, nn
+from does import Does
+from torch import nn
 
 from hwprofile.fuse import fuse
 from hwprofile.kernel import Kernel
 from hwprofile.runtime import CUDA_GRAPH, RUNTIMES, UnknownRuntimeError, get_runtime, launches
 from hwprofile.targets import get_target
 from hwprofile.trace import trace
-
-
-class Does(nn.Module):
-    """Runs layers as a function says."""
-
-    def __init__(self, forward: Callable[..., Tensor], *layers: nn.Module) -> None:
-        super().__init__()
-        self.does, self.layers = forward, nn.ModuleList(layers)
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.does(*inputs, *self.layers)
 
 
 def conv(c_in: int, c_out: int, k: int = 3, **how: int) -> nn.Sequential:
@@ -143,18 +130,12 @@ def test_names_and_schemes_are_checked() -> None:
 
 
 def test_a_compiled_convolution_reads_channels_last_whatever_eager_torch_leaves() -> None:
-    class Split(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.last = nn.Conv2d(16, 32, 3, padding=1), nn.Conv2d(16, 24, 1)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            y: torch.Tensor = self.first(x)
-            b, _, h, w = y.shape
-            last: torch.Tensor = self.last(y.reshape(b, 2, 16, h, w).sum(1))
-            return last
-
-    record = trace(Split().eval(), (1, 16, 20, 20), layout="nhwc")
+    split = Does(
+        lambda x, first, last: last(first(x).unflatten(1, (2, 16)).sum(1)),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.Conv2d(16, 24, 1),
+    )
+    record = trace(split.eval(), (1, 16, 20, 20), layout="nhwc")
     found = launches(record, RUNTIMES["cpu-inductor"], "fp32")
     layouts = [kernel.layout for kernel in found if "convolution" in kernel.ops]
     assert layouts == ["nhwc", "nhwc"]
