@@ -31,8 +31,10 @@ UNMEASURED = Spread.of_pair(1 / 3, 3.0)
 _EAGER = RUNTIMES["cpu-eager"]
 _ANY = "any"
 """Stands for all kinds of kernel."""
-_FORMAT = 9
+_FORMAT = 10
 """Part of a cached fit's name: raised when fits or their fields change."""
+_BUSY = 3.0
+"""A network that took so many times its least at a moment shared the processors with others."""
 _LEAST_ROWS = 40
 """Rows that a family needs for a range of its own."""
 
@@ -180,7 +182,9 @@ def _calibration(
         times.append(row.timing.q50_ms)
     if len(parts) < LEAST:
         return None
-    found = calibrate([parts[name] for name in names], times, names)
+    least = {name: min(t for n, t in zip(names, times, strict=True) if n == name) for name in parts}
+    kept = [(n, t) for n, t in zip(names, times, strict=True) if t <= _BUSY * least[n]]
+    found = calibrate([parts[n] for n, _ in kept], [t for _, t in kept], [n for n, _ in kept])
     return found if by_kind else replace(found, factors={}, other=found.factor(_ANY))
 
 
