@@ -1,35 +1,58 @@
-"""Reads a file of measured networks and calibrates a target by it.
+"""Calibrates a target by measured networks: those of a file, or those of a run that was verified.
 
-A CSV with a line for each network. It MUST have the columns `network` (an exported folder or
-`package.module:callable`) and `latency_ms`; it MAY have `batch`, `resolution` and `precision`.
+The file is a CSV with a line for each network. It MUST have the columns `network` (an exported
+folder or `package.module:callable`) and `latency_ms`; it MAY have `batch`, `resolution` and
+`precision`.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from hwprofile.calibration import HOST, CalibratedTarget, CalibrationError, calibrate
+from hwprofile.blocks import BlockTable
+from hwprofile.calibration import HOST, LEAST, CalibratedTarget, CalibrationError, calibrate
 from hwprofile.target import Target
 from nas.predict import predict_network
+from nas.verify import measured_networks
+from predictors.latency import LatencyPredictor
 
 NEEDED = ("network", "latency_ms")
 OPTIONAL = ("batch", "resolution", "precision")
 
 
+class _Measured(NamedTuple):
+    """One network: its priced ms by kind of kernel, and the ms that it took."""
+
+    parts: Mapping[str, float]
+    taken_ms: float
+
+
 def calibrated(target: Target, path: Path) -> CalibratedTarget:
-    """A target corrected by the networks of a file.
+    """A target corrected by networks that were measured there.
+
+    Args:
+        target: not calibrated yet.
+        path: of the CSV, or the folder of a run that `nas verify` measured in the target's runtime.
 
     Raises:
-        CalibrationError: the file is missing, has other columns, or a line with no time above 0.
+        CalibrationError: the file is missing, has other columns, or a line with no time above 0; or
+            too few networks were measured on this target in its runtime.
         UsageError, PluginError, TraceError: a network cannot be priced.
+        RecordError: there is no finished run, or its files are damaged.
     """
-    lines = _read(path)
-    parts, measured = [], []
-    for number, line in enumerate(lines, start=1):
-        measured.append(_number(path, number, "latency_ms", line["latency_ms"]))
+    networks = list(_of_run(target, path) if path.is_dir() else _of_file(target, path))
+    parts, taken = [one.parts for one in networks], [one.taken_ms for one in networks]
+    return CalibratedTarget(target, calibrate(parts, taken))
+
+
+def _of_file(target: Target, path: Path) -> Iterator[_Measured]:
+    for number, line in enumerate(_read(path), start=1):
+        taken = _number(path, number, "latency_ms", line["latency_ms"])
         sizes = {
             name: round(_number(path, number, name, line[name])) if line.get(name) else None
             for name in ("batch", "resolution")
@@ -41,13 +64,39 @@ def calibrated(target: Target, path: Path) -> CalibratedTarget:
             resolution=sizes["resolution"],
             precision=line.get("precision") or None,
         )
-        sums: dict[str, float] = {}
-        for row in found["kernels"]:
-            sums[row["op"]] = sums.get(row["op"], 0.0) + row["latency_ms"]
-        if found["host_ms"]:
-            sums[HOST] = found["host_ms"]
-        parts.append(sums)
-    return CalibratedTarget(target, calibrate(parts, measured))
+        kernels = ((row["op"], row["latency_ms"]) for row in found["kernels"])
+        yield _Measured(_parts(kernels, found["host_ms"] or 0.0), taken)
+
+
+def _of_run(target: Target, folder: Path) -> Iterator[_Measured]:
+    networks = measured_networks(folder, target)
+    if len(networks) < LEAST:
+        raise CalibrationError(
+            f"a calibration needs at least {LEAST} networks measured on {target.name} in "
+            f"{target.runtime.name}; {folder} holds {len(networks)}: nas verify {folder} "
+            f"--target {target.name} --runtime {target.runtime.name}"
+        )
+    for network in networks:
+        table = BlockTable(
+            network.spec,
+            batch=network.batch,
+            precision=network.precision,
+            runtime=target.runtime,
+        )
+        blocks = LatencyPredictor(target).breakdown(table.costs(network.root))
+        launched = [kernel for block in blocks for kernel in block]
+        kernels = ((one.kernel.op, one.estimate.value) for one in launched)
+        sent = sum(one.host.value for one in launched if one.host)
+        yield _Measured(_parts(kernels, sent), network.measured_ms)
+
+
+def _parts(kernels: Iterable[tuple[str, float]], host_ms: float) -> Mapping[str, float]:
+    sums: dict[str, float] = defaultdict(float)
+    for kind, price in kernels:
+        sums[kind] += price
+    if host_ms:
+        sums[HOST] = host_ms
+    return sums
 
 
 def _read(path: Path) -> list[Mapping[str, str]]:

@@ -19,6 +19,7 @@ import torch
 
 from hwprofile.blocks import BlockTable
 from hwprofile.clock import Timing
+from hwprofile.cpu_target import CpuTarget
 from hwprofile.estimate import Estimate
 from hwprofile.machine import device_here, machine_of
 from hwprofile.target import Target
@@ -35,6 +36,8 @@ from searchspace.text import TreeTextError, from_text
 from searchspace.tree import FLOAT, Node, walk
 
 VERIFIED = "verified.jsonl"
+CONDITIONS = ("target", "runtime", "precision", "batch", "machine")
+"""What a measurement is valid for: part of its line."""
 GROUP = 4
 """Networks that are timed turn by turn together; torch.compile keeps no more than 8."""
 
@@ -67,6 +70,22 @@ class Verified:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One network with what it took."""
+
+    root: Node
+    """Its tree."""
+    spec: TensorSpec
+    """Its input."""
+    batch: int
+    """Images in one forward pass."""
+    precision: str
+    """Scheme of blocks that have none of their own."""
+    measured_ms: float
+    """As that of `Verified`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """What is to be measured, on what."""
 
@@ -83,18 +102,19 @@ class Task:
     @cached_property
     def spec(self) -> TensorSpec:
         """Input of the networks."""
-        return image(self.config.channels, self.config.resolution, self.config.resolution)
+        return _input(self.config)
 
     @cached_property
     def conditions(self) -> dict[str, Any]:
-        """What a measurement is valid for."""
-        return {
-            "target": self.config.target,
-            "runtime": self.target.runtime.name,
-            "precision": self.config.precision,
-            "batch": self.config.batch,
-            "machine": asdict(machine_of(self.device)),
-        }
+        """What a measurement is valid for, in the order of `CONDITIONS`."""
+        found = (
+            self.target.name,
+            self.target.runtime.name,
+            self.config.precision,
+            self.config.batch,
+            asdict(machine_of(self.device)),
+        )
+        return dict(zip(CONDITIONS, found, strict=True))
 
 
 def plan(
@@ -159,24 +179,55 @@ def known(task: Task) -> dict[str, Verified]:
     Raises:
         RecordError: a line is none that `verify` writes.
     """
-    path = task.folder / VERIFIED
-    if not path.exists():
-        return {}
-    lines = path.read_text("utf-8").split("\n")
     found = {}
+    for key, timing, conditions in _lines(task.folder):
+        if conditions == task.conditions and key in task.networks:
+            found[key] = Verified(key=key, predicted=task.networks[key][1], timing=timing)
+    return found
+
+
+def measured_networks(folder: Path, target: Target) -> list[Measured]:
+    """What a run's folder holds of networks that were measured on a target, in its runtime.
+
+    Raises:
+        RecordError: there is no finished run, or its files are damaged.
+    """
+    config = read_config(folder)
+    add_primitives(config.primitives)
+    rows = {row["key"]: row for row in read_result(folder)["front"]}
+    asked: dict[str, Any] = {"target": target.name, "runtime": target.runtime.name}
+    if isinstance(target, CpuTarget):  # one name for all of them
+        asked["machine"] = asdict(target.machine)
+    found = {}
+    for key, timing, conditions in _lines(folder):
+        if asked.items() <= conditions.items() and key in rows:
+            found[key] = Measured(
+                root=_tree(folder, rows[key]),
+                spec=_input(config),
+                batch=conditions["batch"],
+                precision=conditions["precision"],
+                measured_ms=timing.q20_ms,
+            )
+    return list(found.values())
+
+
+def _lines(folder: Path) -> Iterator[tuple[str, Timing, dict[str, Any]]]:
+    """Key, times and conditions of every measurement, oldest first."""
+    path = folder / VERIFIED
+    if not path.exists():
+        return
+    lines = path.read_text("utf-8").split("\n")
     for line in lines[:-1]:  # behind the last line end there is nothing, or a line cut short
         try:
             record = json.loads(line)
             key, timing = record["key"], Timing(**record["timing"])
-            valid = {name: record[name] for name in task.conditions} == task.conditions
+            conditions = {name: record[name] for name in CONDITIONS}
         except (ValueError, KeyError, TypeError) as fault:
             raise RecordError(
                 f"{path} is damaged ({type(fault).__name__}: {fault}): delete it, and the networks "
                 "are measured again"
             ) from None
-        if valid and key in task.networks:
-            found[key] = Verified(key=key, predicted=task.networks[key][1], timing=timing)
-    return found
+        yield key, timing, conditions
 
 
 def measure(
@@ -208,6 +259,10 @@ def measure(
         ]
         _append(task, found)
         yield found
+
+
+def _input(config: Config) -> TensorSpec:
+    return image(config.channels, config.resolution, config.resolution)
 
 
 def _ready(task: Task, root: Node) -> Network:

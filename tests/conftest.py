@@ -1,5 +1,6 @@
 """Lets every test import `strategies`, and gives Hypothesis one profile."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,10 @@ from hypothesis import HealthCheck, settings
 
 # The repository first: without it `tests/searchspace` would stand for the package of that name.
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers fill the processors already: more threads in each, and in what it starts, would wait.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Without a deadline: a busy machine is no fault. Derandomised: the same commit, the same cases.
 settings.register_profile(

@@ -134,9 +134,9 @@ def add_target(
     parser.add_argument(
         "--calibrate",
         type=Path,
-        metavar="FILE",
-        help="correct the target by networks measured there: a CSV with the columns network and "
-        "latency_ms, and perhaps batch, resolution, precision",
+        metavar="FILE|RUN",
+        help="correct the target by networks measured there: a run that 'nas verify' measured, or "
+        "a CSV with the columns network and latency_ms, and perhaps batch, resolution, precision",
     )
     parser.add_argument(
         "--yes",

@@ -6,10 +6,12 @@ import shutil
 import pytest
 from command_line import call, fault
 
+from hwprofile.calibration import CalibrationError
 from hwprofile.estimate import Estimate
 from hwprofile.runtime import RUNTIMES
 from hwprofile.target import Target
 from nas import verify
+from nas.calibrate import calibrated
 from nas.record import RecordError
 from nas.report.verification import kendall_tau, verification
 
@@ -113,6 +115,31 @@ def test_what_was_measured_is_kept_however_it_was_stopped(folder, on_cpu, monkey
     path.write_text("{}\n")
     with pytest.raises(RecordError, match="delete it"):
         verify.known(task)
+
+
+def test_a_verified_run_calibrates(folder, on_cpu):
+    _, rows, _ = measured(folder, limit=3)
+    times = [row.predicted.value for row in rows]
+    # As if the machine took three times what was predicted, whatever it did.
+    path = folder / verify.VERIFIED
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line, time in zip(lines, times, strict=True):
+        line["timing"] |= dict.fromkeys(("q20_ms", "q50_ms", "q80_ms"), 3 * time)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    target = calibrated(Priced(), folder)
+    assert target.calibration.networks == 3
+    on_cpu(target)
+    again = verify.plan(folder, target="cpu", limit=3)
+    predicted = [estimate.value for _, estimate in again.networks.values()]
+    assert predicted == pytest.approx([3 * time for time in times], rel=1e-3)
+
+
+def test_a_run_that_was_not_verified_there_calibrates_nothing(folder, on_cpu):
+    measured(folder, limit=3)
+    target = Priced()
+    target.runtime = RUNTIMES["cpu-inductor"]
+    with pytest.raises(CalibrationError, match=r"holds 0: nas verify .* --runtime cpu-inductor"):
+        calibrated(target, folder)
 
 
 def test_ranks_agree_or_not():
