@@ -180,10 +180,19 @@ def _fit(sums: Array, host: NDArray[np.bool_], logs: Array, loose: float) -> tup
         factors = x[0] + loose * x[1:]
         return np.concatenate(((np.log(_totals(sums, host, factors)) - logs) / _NOISE, x[1:]))
 
+    def slopes(x: Array) -> Array:
+        scaled = sums * np.exp(x[0] + loose * x[1:])
+        waits = scaled[:, host].sum(1) > scaled[:, ~host].sum(1)
+        deciding = np.where(host == waits[:, None], scaled, 0.0)
+        shares = deciding / deciding.sum(1, keepdims=True)
+        networks = np.hstack([np.ones((len(logs), 1)), loose * shares]) / _NOISE
+        kinds = np.eye(sums.shape[1], 1 + sums.shape[1], 1)
+        return np.vstack([networks, kinds])
+
     start = np.zeros(1 + sums.shape[1])
     start[0] = float(np.median(logs - np.log(_totals(sums, host))))
     # Steps of kinds count in units of their looseness; soft-L1 keeps one odd network from ruling.
-    found = least_squares(residuals, start, loss="soft_l1").x
+    found = least_squares(residuals, start, slopes, loss="soft_l1").x
     return float(found[0]), found[0] + loose * found[1:]
 
 

@@ -33,6 +33,7 @@ from hwprofile.cpu_table import (
     call_row_values,
     write_cpu_profile,
 )
+from hwprofile.heap import keep_memory
 from hwprofile.library_calls import library_call, library_replay
 from hwprofile.machine import Machine, clocks_of
 from hwprofile.part_file import Codec, Part, read_part
@@ -64,9 +65,6 @@ _MOST_SECONDS = 0.2
 _NEAR = 5
 """Measured calls by which another's time is foreseen."""
 _SEED = 0
-_HEAP_BYTES = 31 << 20
-"""glibc keeps freed memory, instead of giving it to the system page by page and asking for it back,
-once so large a block was freed; in a process with a network's weights it has been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +142,7 @@ def measure_cpu(part: CpuPart, *, seconds: float) -> Iterator[Step]:
         A step behind each batch. The generator may be dropped at any of them.
     """
     pace, until = _Pace(part), 0.0
-    torch.empty(_HEAP_BYTES, dtype=torch.uint8)
+    keep_memory()  # as networks are measured whole
     with torch.inference_mode():
         for run, share in SHARES.items():
             whole = WholeNetworks(part, run, DTYPES[run[1]], until, until + share * seconds)

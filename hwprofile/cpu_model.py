@@ -20,18 +20,18 @@ from hwprofile.cpu_fused import fused_prices
 from hwprofile.cpu_table import CpuProfile
 from hwprofile.kernel import Kernel
 from hwprofile.profile_table import ProfileError
+from hwprofile.profiled_networks import profiled_networks
 from hwprofile.replay import kernels_of
 from hwprofile.runtime import RUNTIMES, Runtime, launches
 from hwprofile.spread import Spread
 from hwprofile.trace import trace
-from hwprofile.usual_networks import SIDE, usual_networks
 
 UNMEASURED = Spread.of_pair(1 / 3, 3.0)
 """Of what too few rows or none tell of: it is priced as its family is."""
 _EAGER = RUNTIMES["cpu-eager"]
 _ANY = "any"
 """Stands for all kinds of kernel."""
-_FORMAT = 10
+_FORMAT = 11
 """Part of a cached fit's name: raised when fits or their fields change."""
 _BUSY = 3.0
 """A network that took so many times its least at a moment shared the processors with others."""
@@ -162,7 +162,7 @@ def _calibration(
         profile: what was measured.
         by_kind: whether each kind of kernel has a factor of its own.
     """
-    runtime, made = model.runtime, usual_networks()
+    runtime, made = model.runtime, profiled_networks()
     parts: dict[str, dict[str, float]] = {}
     names, times = [], []
     for row in profile.rows:
@@ -171,8 +171,8 @@ def _calibration(
             continue
         if name not in parts:
             with torch.device("meta"):
-                network = made[name]().eval()
-            record = trace(network, (1, 3, SIDE, SIDE), layout=runtime.layout)
+                network, shape = made[name]()
+            record = trace(network, shape, layout=runtime.layout)
             kernels = launches(record, runtime, scheme)
             sums: dict[str, float] = defaultdict(float)
             for kernel, time in zip(kernels, model(kernels, scheme).tolist(), strict=True):

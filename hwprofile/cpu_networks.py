@@ -1,20 +1,21 @@
-"""Measures the usual networks whole while a CPU is profiled, at several moments."""
+"""Measures whole networks while a CPU is profiled, at several moments."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
 from hwprofile.clock import Timing, timing_of_samples
 from hwprofile.cpu_table import CallRow, network_call
 from hwprofile.onednn import served
 from hwprofile.part_file import Part
-from hwprofile.usual_networks import SIDE, usual_networks
+from hwprofile.profiled_networks import Made, profiled_networks
 
 _MOMENTS = (0.0, 0.5, 1.0)
 """When they are measured, as shares of the time of the calls that they are made of."""
@@ -49,7 +50,7 @@ class WholeNetworks:
         # Where 16 bits are slow a network takes seconds, and its products all of them.
         moments = _MOMENTS if run[0] == "cpu-eager" and served(run[1]) else ()
         self._due = [begin + share * (end - begin) for share in moments[done:]]
-        self._networks: dict[str, nn.Module] = {}
+        self._networks: dict[str, Callable[[], object]] = {}
 
     def measure(self, *, last: bool = False) -> None:
         """Measure if a moment has come; at last, if any is left."""
@@ -58,31 +59,36 @@ class WholeNetworks:
         self._due = [] if last else self._due[1:]
         start = time.monotonic()
         if not self._networks:
-            made = usual_networks().items()
-            self._networks = {name: make().eval().to(self._dtype) for name, make in made}
-        generator = torch.Generator().manual_seed(_SEED)
-        image = torch.rand(1, 3, SIDE, SIDE, generator=generator).to(self._dtype)
+            made = profiled_networks()
+            self._networks = {name: self._ready(make) for name, make in made.items()}
         runtime, scheme = self._run
         rows = [
             CallRow(
                 runtime=runtime,
                 scheme=scheme,
                 call=network_call(name),
-                timing=_time(network, image),
+                timing=_time(network),
             )
             for name, network in self._networks.items()
         ]
         self._part.add(rows, (), time.monotonic() - start)
 
+    def _ready(self, make: Callable[[], Made]) -> Callable[[], object]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_SEED)
+            network, shape = make()
+            image = torch.rand(shape).to(self._dtype)
+        return partial(network.to(self._dtype), image)
 
-def _time(network: nn.Module, image: torch.Tensor) -> Timing:
+
+def _time(network: Callable[[], object]) -> Timing:
     """Time a network as it is served: again and again, so that caches hold what they can."""
-    network(image)  # chooses algorithms
+    network()  # chooses algorithms
     walls: list[float] = []
     spent = math.inf
     while len(walls) < _ROUNDS and sum(walls) < _MOST_MS:
         start, used = time.perf_counter_ns(), time.process_time_ns()
-        network(image)
+        network()
         spent = min(spent, (time.process_time_ns() - used) * 1e-6)
         walls.append((time.perf_counter_ns() - start) * 1e-6)
     return timing_of_samples(walls, spent)

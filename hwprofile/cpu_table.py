@@ -1,7 +1,7 @@
 """Measured calls of this machine's CPU: one Parquet file a machine, torch version and thread count.
 
 A row is one operation as torch dispatched it, or as compiled code calls it, or a whole network of
-`hwprofile.usual_networks`, with its time. The metadata are those of `hwprofile.profile_table`.
+`hwprofile.profiled_networks`, with its time. The metadata are those of `hwprofile.profile_table`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 On a shared machine single times can be many times too long. Networks are therefore timed turn by
 turn, so that a busy moment meets all of them, and the figure that counts is one that a quiet
-moment gives: what a fifth of the samples stay below.
+moment gives: what a fifth of the samples stay below. On a CPU the process keeps its memory from the
+first network on (`hwprofile.heap`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 
 from hwprofile.clock import Timing, timing_of_samples
+from hwprofile.heap import keep_memory
 from hwprofile.runtime import Runtime
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -68,6 +70,8 @@ def ready(
         )
     if scheme not in DTYPES:
         raise WholeError(f"networks are run in {', '.join(DTYPES)}; got '{scheme}'")
+    if device.type == "cpu":
+        keep_memory()
     dtype = DTYPES[scheme]
     casts = runtime.casts and dtype != torch.float32
     # On a CPU networks are given row-major images: what is compiled changes them by itself.

@@ -112,14 +112,14 @@ def network(name: str, runtime: str, scheme: str) -> Network:
     torch.manual_seed(0)
     model: nn.Module
     shape: tuple[int, ...] = (1, 3, SIDE, SIDE)
-    with NoInitialValues():  # of the initial values that models choose, which take seconds
-        if name.startswith(SPACE):
-            model, shape = drawn(name)
-        else:
+    if name.startswith(SPACE):
+        model, shape = drawn(name)
+    else:
+        with NoInitialValues():  # of those that models choose, which take seconds
             model = created(name)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.uniform_(-0.05, 0.05)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.uniform_(-0.05, 0.05)
     return ready(model.eval(), shape, RUNTIMES[runtime], scheme, device=torch.device("cpu"))
 
 

@@ -30,14 +30,15 @@ from hwprofile.library_calls import library_call
 from hwprofile.machine import machine_of
 from hwprofile.profile_place import profile_path
 from hwprofile.profile_table import NoProfileError, ProfileError
+from hwprofile.profiled_networks import profiled_networks
 from hwprofile.replay import calls_of
 from hwprofile.runtime import RUNTIMES, launches
 from hwprofile.targets import get_target
 from hwprofile.trace import trace
-from hwprofile.usual_networks import usual_networks
 
 HERE = machine_of(torch.device("cpu"))
 RATE_MS = 1e-6
+NETWORKS = ("basic", "inverted", "gated", "attention", "nasbench201 0", "einspace 4")
 CALLS = calls_of_usual_layers(layers=80, seed=1)
 
 
@@ -138,8 +139,12 @@ def few_calls(monkeypatch):
         calls = calls_of(block, [torch.empty(1, 3, 9, 9)])
     monkeypatch.setattr(cpu_measure, "calls_of_spaces", lambda **_: calls)
     monkeypatch.setattr(cpu_measure, "calls_of_usual_layers", lambda **_: calls)
-    tiny = {"one": lambda: nn.Conv2d(3, 8, 3), "two": lambda: nn.Conv2d(3, 4, 5)}
-    monkeypatch.setattr(cpu_networks, "usual_networks", lambda: tiny)
+    shape = (1, 3, 9, 9)
+    tiny = {
+        "one": lambda: (nn.Conv2d(3, 8, 3).eval(), shape),
+        "two": lambda: (nn.Conv2d(3, 4, 5).eval(), shape),
+    }
+    monkeypatch.setattr(cpu_networks, "profiled_networks", lambda: tiny)
     return calls
 
 
@@ -171,34 +176,39 @@ def test_small_calls_of_every_function_come_first():
         assert work_of(call) == min(work_of(c) for c in calls if routine(c) == kind)
 
 
+def networks_that_take(profile, shares):
+    """A profile with some whole networks at moments when they take shares of their calls' sum."""
+    runtime = RUNTIMES["cpu-eager"]
+    model, rows = fit_model(profile, runtime), []
+    for name in NETWORKS:
+        with torch.device("meta"):
+            record = trace(*profiled_networks()[name](), layout=runtime.layout)
+        time = float(model(launches(record, runtime, "fp32"), "fp32").sum())
+        call, run = network_call(name), {"runtime": runtime.name, "scheme": "fp32"}
+        rows += [CallRow(call=call, timing=timing(share * time), **run) for share in shares]
+    return replace(profile, rows=(*profile.rows, *rows))
+
+
 def test_networks_measured_whole_correct_the_sums(tmp_path, monkeypatch, profile):
     monkeypatch.setenv("NAS_CACHE_DIR", str(tmp_path))
-    runtime = RUNTIMES["cpu-eager"]
-    model, whole = fit_model(profile, runtime), {}
-    for name, make in usual_networks().items():
-        with torch.device("meta"):
-            record = trace(make().eval(), (1, 3, 224, 224), layout=runtime.layout)
-        kernels = launches(record, runtime, "fp32")
-        whole[name] = 0.8 * float(model(kernels, "fp32").sum())
-    rows = [
-        CallRow(
-            runtime=runtime.name,
-            scheme="fp32",
-            call=network_call(name),
-            timing=timing(moment * time),
-        )
-        for name, time in whole.items()
-        for moment in (0.9, 1.0, 1.1)
-    ]
-    write_cpu_profile(replace(profile, rows=(*profile.rows, *rows)), profile_path(HERE))
+    whole = networks_that_take(profile, (0.72, 0.8, 0.88))
+    write_cpu_profile(whole, profile_path(HERE))
     target = get_target("cpu")
     found = target.model.networks["fp32"]
-    assert found.networks == len(whole)
+    assert found.networks == len(NETWORKS)
     assert found.low < 0.91, "the range knows how the machine changes"
     assert found.high > 1.09
-    for kernel in kernels[:5]:
+    network = nn.Sequential(nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2))
+    record = trace(network, (1, 32, 28, 28), layout=target.runtime.layout)
+    for kernel in launches(record, target.runtime, "fp32"):
         assert target.price(kernel).value == pytest.approx(0.8 * target.alone(kernel).value, 0.02)
     assert "networks measured whole" in target.describe()
+
+
+def test_a_moment_shared_with_another_job_does_not_count(profile):
+    quiet = fit_model(networks_that_take(profile, (0.8, 0.9)), RUNTIMES["cpu-eager"])
+    busy = fit_model(networks_that_take(profile, (0.8, 0.9, 9.0)), RUNTIMES["cpu-eager"])
+    assert busy.networks == quiet.networks
 
 
 def test_every_run_has_calls_however_short_the_time(tmp_path, few_calls):

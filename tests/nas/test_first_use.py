@@ -22,7 +22,7 @@ def few_calls(**_):
 def _small(monkeypatch, tmp_path):
     monkeypatch.setattr(cpu_measure, "calls_of_spaces", few_calls)
     monkeypatch.setattr(cpu_measure, "calls_of_usual_layers", few_calls)
-    monkeypatch.setattr(cpu_networks, "usual_networks", dict)
+    monkeypatch.setattr(cpu_networks, "profiled_networks", dict)
     monkeypatch.setattr(cpu_measure, "SECONDS", 1)
     monkeypatch.setenv("NAS_CACHE_DIR", str(tmp_path / "cache"))
 
