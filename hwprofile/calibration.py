@@ -1,7 +1,8 @@
 """Corrects a target by latencies of whole networks measured there: twenty are enough to help.
 
 Every kind of kernel gets one factor, all of them near one factor of the device, and how near is
-chosen by leaving each network out in turn; where no factors do better than none, there are none.
+chosen by the mean error of each network when left out in turn; where no factors do better than
+none, there are none.
 The networks' errors when left out make the range.
 """
 
@@ -102,7 +103,7 @@ def calibrate(
     errors: dict[float | None, Array] = {None: before}
     for loose in _LOOSENESS:
         errors[loose] = _left_out(sums, host, logs, apart, loose)
-    best = min(errors, key=lambda one: float(np.mean(errors[one] ** 2)))
+    best = min(errors, key=lambda one: float(np.mean(np.abs(errors[one]))))
     own, factors = 0.0, np.zeros(len(kinds))
     if best is not None:
         own, factors = _fit(sums, host, logs, best)

@@ -31,7 +31,7 @@ UNMEASURED = Spread.of_pair(1 / 3, 3.0)
 _EAGER = RUNTIMES["cpu-eager"]
 _ANY = "any"
 """Stands for all kinds of kernel."""
-_FORMAT = 11
+_FORMAT = 12
 """Part of a cached fit's name: raised when fits or their fields change."""
 _BUSY = 3.0
 """A network that took so many times its least at a moment shared the processors with others."""

@@ -1,8 +1,7 @@
 """How long whole networks take on this machine, run as a runtime runs them.
 
 On a shared machine single times can be many times too long. Networks are therefore timed turn by
-turn, so that a busy moment meets all of them, and the figure that counts is one that a quiet
-moment gives: what a fifth of the samples stay below. On a CPU the process keeps its memory from the
+turn, so that a busy moment meets all of them. On a CPU the process keeps its memory from the
 first network on (`hwprofile.heap`).
 """
 

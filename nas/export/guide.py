@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
+from hwprofile.heap import KEEPING
 from nas.export.facts import Facts, described
 from nas.export.network import batched, last_maps, method_name, primitives_of
 from nas.export.source import schemes
@@ -13,6 +14,8 @@ from searchspace.architecture import Architecture
 from searchspace.build import Part, flow, plan
 from searchspace.shapes import TensorSpec
 
+CPU, COMPILED = "cpu", "cpu-inductor"
+"""The target and the runtime whose code differs from a GPU's."""
 _CASTS = {"fp16": "torch.float16", "bf16": "torch.bfloat16", "fp32": "torch.float32"}
 
 
@@ -74,12 +77,18 @@ def _figures(facts: Facts) -> Iterator[str]:
     if facts.get("score") is not None:
         yield _paragraph("The score ranks candidates of one search; it is no measured accuracy.")
     if facts.get("latency_ms") is not None:
+        on_cpu = facts.get("target") == CPU
+        rest = (
+            "from what was measured on one machine"
+            if on_cpu
+            else "channels last, from the device's table where it has the kernel and from the "
+            "device's published limits where not"
+        )
         yield _paragraph(
             "The latency is predicted, not measured on this network: the sum, over all kernels "
-            "that the merged network launches at inference, channels last, of what each takes on "
-            "the target, from the device's table where it has the kernel and from the device's "
-            "published limits where not. The range says how far off that may be. Time the network "
-            "on your own device before you rely on it."
+            "that the merged network launches at inference, of what each takes on the target, "
+            f"{rest}. The range says how far off that may be. Time the network on your own device "
+            "before you rely on it."
         )
 
 
@@ -165,17 +174,11 @@ def _train(parts: Sequence[Part], classifies: bool) -> str:
 
 
 def _ship(parts: Sequence[Part], spec: TensorSpec, facts: Facts) -> str:
-    cast = _CASTS.get(str(facts.get("precision")), "torch.float16")
-    last = spec.mode == "image"
-    layout = ", memory_format=torch.channels_last" if last else ""
     rows = ["import torch", "", "network.eval()"]
     if _merges(parts):
         rows.append(f"network.{method_name('merge', parts)}()  # in float32, before the cast")
-    rows += [
-        f'network = network.to("cuda", {cast}{layout})',
-        "with torch.inference_mode():",
-        f'    y = network(x.to("cuda", {cast}{layout}))',
-    ]
+    on_cpu = facts.get("target") == CPU
+    rows += _on_cpu(facts) if on_cpu else _on_gpu(spec, facts)
     text = f"## Ship\n\n{_code(chr(10).join(rows))}"
     if _merges(parts):
         text += "\n\n" + _paragraph(
@@ -183,7 +186,35 @@ def _ship(parts: Sequence[Part], spec: TensorSpec, facts: Facts) -> str:
             "convolution that equals them in evaluation mode. Names of parameters change with it: "
             "weights saved from a merged network load into a network merged before."
         )
+    if on_cpu:
+        text += "\n\n" + _paragraph(
+            "The prediction is for a process that keeps the memory it frees. Under glibc start "
+            f"yours with {' '.join(f'`{name}={value}`' for name, value in KEEPING.items())}: "
+            "otherwise each call may ask the system for its activations page by page."
+        )
     return text
+
+
+def _on_gpu(spec: TensorSpec, facts: Facts) -> list[str]:
+    cast = _CASTS.get(str(facts.get("precision")), "torch.float16")
+    layout = ", memory_format=torch.channels_last" if spec.mode == "image" else ""
+    return [
+        f'network = network.to("cuda", {cast}{layout})',
+        "with torch.inference_mode():",
+        f'    y = network(x.to("cuda", {cast}{layout}))',
+    ]
+
+
+def _on_cpu(facts: Facts) -> list[str]:
+    cast = _CASTS.get(str(facts.get("precision")), "torch.float32")
+    rows = [f"network = network.to({cast})"]
+    if facts.get("runtime") == COMPILED:
+        rows += [
+            "torch._inductor.config.freezing = True  # weights are constants from now on",
+            "network = torch.compile(network)",
+        ]
+    mode = "no_grad" if facts.get("runtime") == COMPILED else "inference_mode"
+    return [*rows, f"with torch.{mode}():", f"    y = network(x.to({cast}))"]
 
 
 def _merges(parts: Sequence[Part]) -> bool:

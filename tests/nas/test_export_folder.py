@@ -111,10 +111,22 @@ def test_readme_tells_figures_precision_and_merging(tmp_path: Path) -> None:
     assert max(map(len, text.splitlines())) <= 100
 
 
-def test_code_of_the_readme_runs(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"target": "a100"},
+        {"target": "cpu", "runtime": "cpu-eager"},
+        {"target": "cpu", "runtime": "cpu-inductor"},
+    ],
+)
+def test_code_of_the_readme_runs(tmp_path: Path, where: dict[str, str]) -> None:
+    folder = export(network(), SPEC, tmp_path / "net", seed=3, facts=FACTS | where)
     text = (folder / "README.md").read_text()
+    assert ("cuda" in text) == ("MALLOC_TRIM_THRESHOLD_" not in text) == (where["target"] != "cpu")
+    assert ("torch.compile(network)" in text) == (where.get("runtime") == "cpu-inductor")
     blocks = [block.split("```")[0] for block in text.split("```python\n")[1:]]
     code = "\n".join(blocks).replace('"cuda"', '"cpu"').replace("bfloat16", "float32")
+    code = code.replace("compile(network)", 'compile(network, backend="eager")')  # seconds less
     start = "import torch\nbatches = [(torch.randn(2, 3, 16, 16), torch.tensor([0, 1]))]\n"
     code = f"import sys\nsys.path.insert(0, '.')\n{start}{code}\nprint(list(y.shape))\n"
     done = subprocess.run(
