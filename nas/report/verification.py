@@ -55,14 +55,14 @@ def verification_table(record: dict[str, Any]) -> Table:
     )
     for name in ("predicted", "range", "measured", "least", "quiet", "inside", "error"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("key", no_wrap=True)
+    table.add_column("key", no_wrap=True, max_width=12)
     for row in sorted(record["networks"], key=lambda row: row["latency_ms"]):
         table.add_row(
-            f"{row['latency_ms']:.3f}",
-            f"{row['low_ms']:.3f}–{row['high_ms']:.3f}",
-            f"{row['measured_ms']:.3f}",
-            f"{row['timing']['min_ms']:.3f}",
-            f"{row['timing']['q20_ms']:.3f}",
+            f"{row['latency_ms']:.4g}",
+            f"{row['low_ms']:.4g}–{row['high_ms']:.4g}",
+            f"{row['measured_ms']:.4g}",
+            f"{row['timing']['min_ms']:.4g}",
+            f"{row['timing']['q20_ms']:.4g}",
             "yes" if row["inside"] else "no",
             f"{row['error']:+.1%}",
             row["key"],
