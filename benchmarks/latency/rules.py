@@ -135,11 +135,11 @@ def main() -> None:
     parser.add_argument("--scheme", choices=_DTYPES, default="fp32")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
-    found = [
-        judge(name, runtime, arguments.scheme)
-        for name in arguments.models
-        for runtime in arguments.runtime
-    ]
+    people, found = Console(stderr=True), []
+    for name in arguments.models:
+        for runtime in arguments.runtime:
+            found.append(judge(name, runtime, arguments.scheme))
+            people.print(f"{name}, {runtime}: {found[-1].share:.1%}", highlight=False)
     if arguments.json:
         print(json.dumps([asdict(a) | {"share": a.share} for a in found], indent=1))
         return
