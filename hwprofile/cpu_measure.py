@@ -48,7 +48,7 @@ SHARES: dict[tuple[str, str], float] = {
     ("cpu-inductor", "bf16"): 0.15,
 }
 """Runtimes and schemes, each with its share of the time."""
-SECONDS = 137
+SECONDS = 120
 """How long a profile is measured; what comes before and after takes less than the rest of three
 minutes."""
 _SPACE_SAMPLES, _LAYERS = 2, 900
