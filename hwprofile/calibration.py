@@ -2,8 +2,7 @@
 
 Every kind of kernel gets one factor, all of them near one factor of the device, and how near is
 chosen by the mean error of each network when left out in turn; where no factors do better than
-none, there are none.
-The networks' errors when left out make the range.
+none, there are none. The networks' errors when left out make the range.
 """
 
 from __future__ import annotations

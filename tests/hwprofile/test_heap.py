@@ -34,7 +34,7 @@ PAGES = (48 << 20) // 4096
 def faults(how, environment=None):
     done = subprocess.run(
         [sys.executable, "-c", FAULTS, how],
-        env={**os.environ, **(environment or {})},
+        env={k: v for k, v in os.environ.items() if k not in KEEPING} | (environment or {}),
         capture_output=True,
         text=True,
         check=True,
