@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from hwprofile.heap import KEEPING
+from hwprofile.runtime import RUNTIMES, Runtime
 from nas.export.facts import Facts, described
 from nas.export.network import batched, last_maps, method_name, primitives_of
 from nas.export.source import schemes
@@ -14,8 +15,6 @@ from searchspace.architecture import Architecture
 from searchspace.build import Part, flow, plan
 from searchspace.shapes import TensorSpec
 
-CPU, COMPILED = "cpu", "cpu-inductor"
-"""The target and the runtime whose code differs from a GPU's."""
 _CASTS = {"fp16": "torch.float16", "bf16": "torch.bfloat16", "fp32": "torch.float32"}
 
 
@@ -77,10 +76,9 @@ def _figures(facts: Facts) -> Iterator[str]:
     if facts.get("score") is not None:
         yield _paragraph("The score ranks candidates of one search; it is no measured accuracy.")
     if facts.get("latency_ms") is not None:
-        on_cpu = facts.get("target") == CPU
         rest = (
             "from what was measured on one machine"
-            if on_cpu
+            if facts.get("target") == "cpu"
             else "channels last, from the device's table where it has the kernel and from the "
             "device's published limits where not"
         )
@@ -177,8 +175,9 @@ def _ship(parts: Sequence[Part], spec: TensorSpec, facts: Facts) -> str:
     rows = ["import torch", "", "network.eval()"]
     if _merges(parts):
         rows.append(f"network.{method_name('merge', parts)}()  # in float32, before the cast")
-    on_cpu = facts.get("target") == CPU
-    rows += _on_cpu(facts) if on_cpu else _on_gpu(spec, facts)
+    runtime = RUNTIMES.get(str(facts.get("runtime")))
+    on_cpu = runtime if runtime is not None and runtime.kind == "cpu" else None
+    rows += _on_cpu(on_cpu, facts) if on_cpu else _on_gpu(spec, facts)
     text = f"## Ship\n\n{_code(chr(10).join(rows))}"
     if _merges(parts):
         text += "\n\n" + _paragraph(
@@ -205,15 +204,15 @@ def _on_gpu(spec: TensorSpec, facts: Facts) -> list[str]:
     ]
 
 
-def _on_cpu(facts: Facts) -> list[str]:
+def _on_cpu(runtime: Runtime, facts: Facts) -> list[str]:
     cast = _CASTS.get(str(facts.get("precision")), "torch.float32")
     rows = [f"network = network.to({cast})"]
-    if facts.get("runtime") == COMPILED:
+    if runtime.fuses:
         rows += [
             "torch._inductor.config.freezing = True  # weights are constants from now on",
             "network = torch.compile(network)",
         ]
-    mode = "no_grad" if facts.get("runtime") == COMPILED else "inference_mode"
+    mode = "no_grad" if runtime.fuses else "inference_mode"
     return [*rows, f"with torch.{mode}():", f"    y = network(x.to({cast}))"]
 
 
